@@ -1,0 +1,273 @@
+"""Settings of a pipeline: where they come from, how they are read, and the rules they keep."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, cast
+
+from ._levels import parse_level
+from .exceptions import SettingError
+from .typing import BlockingSink, Sink, SinkDeclaration
+
+Overflow: TypeAlias = Literal["wait", "drop"]
+CollectorKind: TypeAlias = Literal["auto", "thread", "process"]
+AnySink: TypeAlias = SinkDeclaration | Sink | BlockingSink
+
+DEFAULT_RUN_DIR = "logs"
+DEFAULT_LEVEL = "INFO"
+DEFAULT_RING_SIZE = "4 MiB"
+"""Room for about two seconds of a thread that does nothing but log."""
+DEFAULT_CHILD_RING_SIZE = "1 MiB"
+"""Forked children are many and log little."""
+DEFAULT_MAX_EVENT_BYTES = "64 KiB"
+DEFAULT_OVERFLOW: Overflow = "wait"
+DEFAULT_OVERFLOW_TIMEOUT = "100 ms"
+DEFAULT_LINGER = "20 ms"
+"""How long the collector lets records gather: the cost of a wake-up is shared by a batch."""
+DEFAULT_STOP_TIMEOUT = "2 s"
+
+MIN_RING_SIZE = 64 * 1024
+MAX_RING_SIZE = 1 << 30
+MIN_EVENT_BYTES = 512
+
+_SIZE_UNITS = {
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+}
+_DURATION_UNITS = {
+    "": 1.0,
+    "us": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "sec": 1.0,
+    "second": 1.0,
+    "seconds": 1.0,
+    "min": 60.0,
+    "minute": 60.0,
+    "minutes": 60.0,
+    "h": 3600.0,
+    "hour": 3600.0,
+    "hours": 3600.0,
+    "d": 86400.0,
+    "day": 86400.0,
+    "days": 86400.0,
+}
+_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)\s*", re.ASCII)
+
+
+def _quantity(
+    value: float | str, units: Mapping[str, float], setting: str, rule: str, hint: str
+) -> float:
+    if isinstance(value, bool):
+        raise SettingError(setting, rule, value, hint)
+    if isinstance(value, (int, float)):
+        number = float(value)
+    else:
+        match = _QUANTITY.fullmatch(value) if isinstance(cast(object, value), str) else None
+        unit = units.get(match[2].lower()) if match else None
+        if match is None or unit is None:
+            raise SettingError(setting, rule, value, hint)
+        number = float(match[1]) * unit
+    if not math.isfinite(number) or number < 0:
+        raise SettingError(setting, "must be finite and not negative", value, hint)
+    return number
+
+
+def parse_size(value: int | str, setting: str = "size") -> int:
+    """Read a size.
+
+    Args:
+        value: Bytes as an integer, or a text such as ``"100 MB"`` (10^6) or ``"4 MiB"`` (2^20).
+        setting: Name of the setting, for the error.
+
+    Returns:
+        Bytes.
+
+    Raises:
+        SettingError: It is no size, or negative.
+    """
+    hint = 'Write bytes as a number, or a text such as "100 MB" (10^6) or "4 MiB" (2^20)'
+    return round(_quantity(value, _SIZE_UNITS, setting, "must be a size", hint))
+
+
+def parse_duration(value: float | str, setting: str = "duration") -> float:
+    """Read a length of time.
+
+    Args:
+        value: Seconds as a number, or a text such as ``"100 ms"``, ``"2 s"``, ``"5 min"``.
+        setting: Name of the setting, for the error.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        SettingError: It is no length of time, or negative.
+    """
+    hint = 'Write seconds as a number, or a text such as "100 ms" or "2 s"'
+    return _quantity(value, _DURATION_UNITS, setting, "must be a length of time", hint)
+
+
+def _one_of(value: str, allowed: Sequence[str], setting: str) -> str:
+    if value not in allowed:
+        choices = ", ".join(repr(item) for item in allowed)
+        raise SettingError(setting, f"must be one of {choices}", value)
+    return value
+
+
+def _ring_size(value: int | str, setting: str) -> int:
+    size = parse_size(value, setting)
+    if not MIN_RING_SIZE <= size <= MAX_RING_SIZE:
+        raise SettingError(setting, "must lie between 64 KiB and 1 GiB", value)
+    return 1 << (size - 1).bit_length()
+
+
+def _sinks(value: object) -> tuple[AnySink, ...]:
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        raise SettingError(
+            "sinks", "must be a list of sinks", value, "Write e.g. sinks=[JsonlFile(), Console()]"
+        )
+    found: list[AnySink] = []
+    for item in cast(Sequence[object], value):
+        if isinstance(item, type) or not isinstance(item, (SinkDeclaration, Sink, BlockingSink)):
+            raise SettingError(
+                "sinks",
+                "must hold sink declarations or objects with a write() or write_blocking() method",
+                item,
+                "Write e.g. sinks=[JsonlFile(), Console()]",
+            )
+        found.append(item)
+    return tuple(found)
+
+
+def is_declaration(sink: AnySink) -> bool:
+    """Say whether ``sink`` is a declaration, which any process can make into a sink."""
+    return isinstance(sink, SinkDeclaration)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a pipeline was told, checked; sizes in bytes, times in seconds."""
+
+    run_dir: Path
+    level: int
+    levels: Mapping[str, int]
+    sinks: tuple[AnySink, ...]
+    collector: Literal["thread", "process"]
+    ring_size: int
+    child_ring_size: int
+    max_event_bytes: int
+    overflow: Overflow
+    overflow_timeout: float
+    linger: float
+    stop_timeout: float
+    spool_dir: Path | None
+    exception_text: bool
+
+    @classmethod
+    def read(
+        cls,
+        run_dir: str | os.PathLike[str] | None = None,
+        *,
+        default_sinks: Sequence[AnySink],
+        environment: Mapping[str, str] = os.environ,
+        **given: Any,
+    ) -> Settings:
+        """Check settings: keyword arguments go before ``ASYNCLOG_*`` variables and defaults.
+
+        Args:
+            run_dir: Directory of the run; relative ones count from the working directory.
+            default_sinks: Sinks when none are given.
+            environment: Where ``ASYNCLOG_RUN_DIR``, ``ASYNCLOG_LEVEL``, ... are looked up.
+            **given: The other settings by name; None means not given.
+
+        Raises:
+            SettingError: One of them breaks its rule.
+        """
+
+        def pick(name: str, default: Any) -> tuple[Any, str]:
+            """Return the value and the name under which the user knows it."""
+            if given.get(name) is not None:
+                return given[name], name
+            variable = f"ASYNCLOG_{name.upper()}"
+            if environment.get(variable):
+                return environment[variable], variable
+            return default, name
+
+        directory = run_dir if run_dir is not None else pick("run_dir", DEFAULT_RUN_DIR)[0]
+        if not os.fspath(directory):
+            raise SettingError("run_dir", "must not be empty", directory)
+        spool_dir, _ = pick("spool_dir", None)
+        collector, name = pick("collector", "auto")
+        kind = _one_of(collector, ("auto", "thread", "process"), name)
+        sinks = _sinks(given["sinks"] if given.get("sinks") is not None else default_sinks)
+        live = [sink for sink in sinks if not is_declaration(sink)]
+        if kind == "process" and live:
+            raise SettingError(
+                "sinks",
+                'must be declarations when collector="process", since that process makes them',
+                live[0],
+                'Use a declaration, or collector="thread"',
+            )
+        heavy = any(getattr(sink, "heavy", False) for sink in sinks)
+        if kind == "auto":
+            kind = "process" if heavy and not live else "thread"
+        ring_size = _ring_size(*pick("ring_size", DEFAULT_RING_SIZE))
+        child_ring_size = min(
+            ring_size, _ring_size(*pick("child_ring_size", DEFAULT_CHILD_RING_SIZE))
+        )
+        max_event, name = pick("max_event_bytes", DEFAULT_MAX_EVENT_BYTES)
+        max_event_bytes = parse_size(max_event, name)
+        if max_event_bytes > child_ring_size // 8 and name == "max_event_bytes" and max_event is DEFAULT_MAX_EVENT_BYTES:
+            max_event_bytes = child_ring_size // 8
+        if not MIN_EVENT_BYTES <= max_event_bytes <= child_ring_size // 8:
+            raise SettingError(
+                name,
+                f"must lie between {MIN_EVENT_BYTES} bytes and an eighth of the smallest ring "
+                f"({child_ring_size // 8} bytes)",
+                max_event,
+                "Long lines starve behind short ones in a small ring; give child_ring_size as well",
+            )
+        exception_text, _ = pick("exception_text", False)
+        levels = given.get("levels") or {}
+        if not isinstance(levels, Mapping):
+            raise SettingError("levels", "must map logger names to levels", levels)
+        return cls(
+            run_dir=Path(os.path.abspath(directory)),
+            level=parse_level(*pick("level", DEFAULT_LEVEL)),
+            levels={
+                str(logger): parse_level(level, f"levels[{logger!r}]")
+                for logger, level in cast(Mapping[object, Any], levels).items()
+            },
+            sinks=sinks,
+            collector="process" if kind == "process" else "thread",
+            ring_size=ring_size,
+            child_ring_size=child_ring_size,
+            max_event_bytes=max_event_bytes,
+            overflow=cast(
+                Overflow, _one_of(*_swap(("wait", "drop"), pick("overflow", DEFAULT_OVERFLOW)))
+            ),
+            overflow_timeout=parse_duration(*pick("overflow_timeout", DEFAULT_OVERFLOW_TIMEOUT)),
+            linger=parse_duration(*pick("linger", DEFAULT_LINGER)),
+            stop_timeout=parse_duration(*pick("stop_timeout", DEFAULT_STOP_TIMEOUT)),
+            spool_dir=Path(os.path.abspath(spool_dir)) if spool_dir else None,
+            exception_text=str(exception_text).lower() in ("1", "true", "yes", "on"),
+        )
+
+
+def _swap(
+    allowed: Sequence[str], picked: tuple[str, str]
+) -> tuple[str, Sequence[str], str]:
+    return picked[0], allowed, picked[1]

@@ -1,0 +1,107 @@
+"""Locks that end with their holder: ``flock`` on a descriptor of their own.
+
+A pid says nothing about who is alive in another pid namespace; a lock does.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import weakref
+from pathlib import Path
+
+_ours: weakref.WeakSet[FileLock] = weakref.WeakSet()
+
+
+class FileLock:
+    """An exclusive lock on a file, held until :meth:`release` or the end of the process.
+
+    A holder may unlink the file just before it lets go: whoever acquires the lock checks that the
+    file still has its name, and starts over when it does not, so that two never hold it.
+    """
+
+    __slots__ = ("__weakref__", "_descriptor", "path")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+
+    def acquire(self, *, create: bool = False) -> bool:
+        """Try to take the lock, without waiting.
+
+        Args:
+            create: Make the file (mode 0600) when it is missing.
+
+        Returns:
+            Whether it is held now.
+
+        Raises:
+            OSError: The file cannot be opened.
+        """
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        while True:
+            descriptor = os.open(self.path, flags, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                return False
+            except BaseException:
+                os.close(descriptor)
+                raise
+            if _is_at(descriptor, self.path):
+                self._descriptor = descriptor
+                _ours.add(self)
+                return True
+            os.close(descriptor)
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._descriptor is not None
+
+    def unlinked(self) -> bool:
+        """Say whether the file that we hold has lost its name."""
+        return self._descriptor is not None and not os.fstat(self._descriptor).st_nlink
+
+    def adopt(self, descriptor: int) -> None:
+        """Take over a lock whose locked descriptor was inherited from the parent process."""
+        os.set_inheritable(descriptor, False)
+        self._descriptor = descriptor
+        _ours.add(self)
+
+    def hand_over(self) -> int:
+        """Return the locked descriptor for a child process, which then holds the lock as well."""
+        if self._descriptor is None:
+            raise RuntimeError(f"lock {self.path} is not held")
+        return self._descriptor
+
+    def release(self, *, unlink: bool = False) -> None:
+        """Let go of the lock; a no-op when it is not held.
+
+        Args:
+            unlink: Remove the file first.
+        """
+        if self._descriptor is None:
+            return
+        if unlink and _is_at(self._descriptor, self.path):
+            os.unlink(self.path)
+        descriptor, self._descriptor = self._descriptor, None
+        os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        named = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(descriptor), named)
+
+
+def _forget_in_child() -> None:
+    # A forked child shares the descriptors: kept open, they would keep the parent's locks alive.
+    for lock in list(_ours):
+        lock.release()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)

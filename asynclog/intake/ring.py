@@ -1,0 +1,299 @@
+"""The ring file: its format, and one mapping of it. Knows nothing of who writes or reads.
+
+Layout: one header page of 64-bit words, then a power-of-two data area that holds plain JSONL bytes.
+Positions (``head``, ``tail``) only ever grow; a position's place in the data area is its remainder.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from ..exceptions import AsynclogError
+from .locks import FileLock
+
+FORMAT_VERSION: Final = 1
+MAGIC: Final = int.from_bytes(b"ASYNCLOG", "little")
+HEADER_BYTES: Final = 4096
+
+# Words of the header page.
+_MAGIC, _VERSION, _SIZE = 0, 1, 2
+HEAD: Final = 3
+TAIL: Final = 4
+_PID, _RANK, _LOCAL_RANK, _CREATED = 5, 6, 7, 8
+FLUSH_WANTED: Final = 9
+FLUSH_DONE: Final = 10
+_COMMIT, _DEVICE, _INODE, _OFFSET, _LENGTH = 16, 17, 18, 19, 20
+DROPPED: Final = 32
+"""First of the dropped counters: one word per level and reason."""
+
+_HOST_AT, _HOST_BYTES = 2048, 256
+
+REASONS: Final = ("full", "timeout", "failed", "stopped")
+"""Why a call was not accepted: no room and no waiting, waited in vain, broke on the way, too late."""
+LEVEL_SLOTS: Final = (10, 20, 30, 40, 50)
+"""Levels that are counted apart; a level in between counts as the next lower one."""
+
+
+def dropped_word(level: int, reason: str) -> int:
+    """Return the index of the header word that counts drops of ``level`` for ``reason``."""
+    slot = 0
+    for number, threshold in enumerate(LEVEL_SLOTS):
+        if level >= threshold:
+            slot = number
+    return DROPPED + slot * len(REASONS) + REASONS.index(reason)
+
+
+class RingFormatError(AsynclogError):
+    """A file is no ring, or one whose header makes no sense."""
+
+    def __init__(self, path: object, problem: str) -> None:
+        super().__init__(f"{path} is no usable ring: {problem}")
+
+
+class Origin(NamedTuple):
+    """Which process fills a ring. The pid is for display: liveness is told by the lock."""
+
+    host: str
+    pid: int
+    rank: int | None = None
+    local_rank: int | None = None
+
+
+class Intent(NamedTuple):
+    """A write to a file that was about to be made: redone after a kill, void once tail moved."""
+
+    device: int
+    inode: int
+    offset: int
+    length: int
+
+
+class Ring:
+    """One mapping of a ring; made by :meth:`create`, :meth:`private` or :meth:`open`.
+
+    Attributes:
+        path: The ring file, None when the ring is private memory.
+        size: Bytes of the data area, a power of two.
+        words: The header as 64-bit words.
+        data: The data area.
+        lock: Held by the process that fills the ring; only its maker has it.
+    """
+
+    __slots__ = ("_map", "data", "lock", "path", "size", "words")
+
+    def __init__(self, mapping: mmap.mmap, path: Path | None, lock: FileLock | None) -> None:
+        self._map = mapping
+        self.path = path
+        self.lock = lock
+        view = memoryview(mapping)
+        self.words = view[:HEADER_BYTES].cast("Q")
+        self.data = view[HEADER_BYTES:]
+        self.size = len(self.data)
+
+    @classmethod
+    def create(cls, path: Path, size: int, origin: Origin, base: int = 0) -> Ring:
+        """Make a ring file that appears under its name only once it is whole.
+
+        Args:
+            path: Where; the name ends in ``.ring``.
+            size: Bytes of the data area, a power of two.
+            origin: The process that will fill it.
+            base: First position, a multiple of ``size``.
+
+        Raises:
+            OSError: No room, no right, or the name is taken.
+        """
+        made = path.with_suffix(".new")
+        lock = FileLock(made)
+        descriptor = os.open(
+            made, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
+        try:
+            lock.acquire()
+            # A mapped page that the file system cannot back kills the process with SIGBUS.
+            os.posix_fallocate(descriptor, 0, HEADER_BYTES + size)
+            ring = cls(mmap.mmap(descriptor, HEADER_BYTES + size), path, lock)
+            ring._fill_header(size, origin, base)
+            os.rename(made, path)
+        except BaseException:
+            lock.release()
+            os.unlink(made)
+            raise
+        finally:
+            os.close(descriptor)
+        lock.path = path
+        return ring
+
+    @classmethod
+    def private(cls, size: int, origin: Origin, base: int = 0) -> Ring:
+        """Make a ring in memory of this process alone, which does not outlive it."""
+        ring = cls(mmap.mmap(-1, HEADER_BYTES + size), None, None)
+        ring._fill_header(size, origin, base)
+        return ring
+
+    @classmethod
+    def open(cls, path: Path) -> Ring:
+        """Map a ring that another process made.
+
+        Raises:
+            OSError: It cannot be opened.
+            RingFormatError: It is no ring of this format.
+        """
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            length = os.fstat(descriptor).st_size
+            if length <= HEADER_BYTES:
+                raise RingFormatError(path, f"{length} bytes are too short")
+            mapping = mmap.mmap(descriptor, length)
+        finally:
+            os.close(descriptor)
+        ring = cls(mapping, path, None)
+        try:
+            ring.check()
+        except RingFormatError:
+            ring.close()
+            raise
+        return ring
+
+    def _fill_header(self, size: int, origin: Origin, base: int) -> None:
+        words = self.words
+        words[_VERSION] = FORMAT_VERSION
+        words[_SIZE] = size
+        words[HEAD] = words[TAIL] = words[FLUSH_WANTED] = words[FLUSH_DONE] = base
+        words[_PID] = origin.pid
+        words[_RANK] = 0 if origin.rank is None else origin.rank + 1
+        words[_LOCAL_RANK] = 0 if origin.local_rank is None else origin.local_rank + 1
+        words[_CREATED] = time.time_ns()
+        host = origin.host.encode()[: _HOST_BYTES - 1]
+        memoryview(self._map)[_HOST_AT : _HOST_AT + len(host)] = host
+        words[_MAGIC] = MAGIC
+
+    def check(self) -> None:
+        """Check the header against the file.
+
+        Raises:
+            RingFormatError: It makes no sense.
+        """
+        words = self.words
+        if words[_MAGIC] != MAGIC:
+            raise RingFormatError(self.path, "the magic number is missing")
+        if words[_VERSION] != FORMAT_VERSION:
+            raise RingFormatError(
+                self.path,
+                f"it has format version {words[_VERSION]}, this asynclog reads {FORMAT_VERSION}; "
+                "recover it with the version that wrote it",
+            )
+        if words[_SIZE] != self.size or self.size & (self.size - 1):
+            raise RingFormatError(self.path, f"its size is {self.size}, not {words[_SIZE]}")
+        if not 0 <= words[HEAD] - words[TAIL] <= self.size:
+            raise RingFormatError(self.path, f"head {words[HEAD]} and tail {words[TAIL]} disagree")
+
+    @property
+    def origin(self) -> Origin:
+        """The process that fills the ring."""
+        words = self.words
+        host = bytes(memoryview(self._map)[_HOST_AT : _HOST_AT + _HOST_BYTES])
+        return Origin(
+            host.partition(b"\0")[0].decode(errors="replace"),
+            words[_PID],
+            words[_RANK] - 1 if words[_RANK] else None,
+            words[_LOCAL_RANK] - 1 if words[_LOCAL_RANK] else None,
+        )
+
+    @property
+    def head(self) -> int:
+        """Position after the last whole line."""
+        return self.words[HEAD]
+
+    @property
+    def tail(self) -> int:
+        """Position of the first line that is not yet stored."""
+        return self.words[TAIL]
+
+    @tail.setter
+    def tail(self, position: int) -> None:
+        self.words[TAIL] = position
+
+    @property
+    def dropped(self) -> dict[tuple[int, str], int]:
+        """Calls that were not accepted, by level and reason; zeros left out."""
+        words = self.words
+        return {
+            (level, reason): count
+            for level in LEVEL_SLOTS
+            for reason in REASONS
+            if (count := words[dropped_word(level, reason)])
+        }
+
+    def pieces(self, start: int, end: int) -> tuple[memoryview, ...]:
+        """Return the bytes between two positions, in two pieces when they wrap around."""
+        at = start & (self.size - 1)
+        length = end - start
+        if at + length <= self.size:
+            return (self.data[at : at + length],)
+        return self.data[at:], self.data[: at + length - self.size]
+
+    def read(self, start: int, end: int) -> bytes:
+        """Return a copy of the bytes between two positions."""
+        pieces = self.pieces(start, end)
+        return bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
+
+    def line_end(self, start: int, limit: int) -> int:
+        """Return the last position up to ``limit`` at which a line ends, ``start`` if none does."""
+        while limit > start:
+            at = (limit - 1) & (self.size - 1)
+            lowest = max(0, at + 1 - (limit - start))
+            found = self._map.rfind(b"\n", HEADER_BYTES + lowest, HEADER_BYTES + at + 1)
+            if found >= 0:
+                return limit - (at - (found - HEADER_BYTES))
+            limit -= at + 1 - lowest
+        return start
+
+    @property
+    def intent(self) -> Intent | None:
+        """The write that was about to be made when tail stood where it stands, if any."""
+        words = self.words
+        if words[_COMMIT] != words[TAIL] + 1:
+            return None
+        return Intent(words[_DEVICE], words[_INODE], words[_OFFSET], words[_LENGTH])
+
+    @intent.setter
+    def intent(self, intent: Intent | None) -> None:
+        words = self.words
+        words[_COMMIT] = 0
+        if intent is not None:
+            words[_DEVICE], words[_INODE], words[_OFFSET], words[_LENGTH] = intent
+            words[_COMMIT] = words[TAIL] + 1
+
+    def unlinked(self) -> bool:
+        """Say whether the file was removed under us, so that nobody would find it after a crash."""
+        return self.lock is not None and self.lock.unlinked()
+
+    def close(self) -> None:
+        """Unmap the ring and give up its lock; the file stays."""
+        self.words.release()
+        self.data.release()
+        # Somebody may still hold a slice; the mapping then goes with the last of them.
+        try:
+            self._map.close()
+        except BufferError:
+            pass
+        if self.lock is not None:
+            self.lock.release()
+            self.lock = None
+
+
+def lines_between(ring: Ring, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield start and end position of every line between two positions, line ends included."""
+    content = ring.read(start, end)
+    at = 0
+    while at < len(content):
+        found = content.find(b"\n", at)
+        stop = len(content) if found < 0 else found + 1
+        yield start + at, start + stop
+        at = stop
