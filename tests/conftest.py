@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import structlog
+import uvloop
 
 # Threads that libraries keep for reuse after their work is done; trio's live for ten idle seconds.
 POOLED_THREADS = ("Trio thread", "Trio worker")
@@ -58,6 +59,12 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 def run_dir(tmp_path: Path) -> Path:
     """Return a run directory that does not exist yet."""
     return tmp_path / "run"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _first_uvloop() -> None:
+    """Make one uvloop up front: libuv opens a pipe with the first and keeps it for the process."""
+    uvloop.new_event_loop().close()
 
 
 @pytest.fixture(autouse=True)
