@@ -1,0 +1,1 @@
+"""Benchmarks: every library under the same scenarios; run as ``python -m bench``."""

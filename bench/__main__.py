@@ -1,0 +1,90 @@
+"""The command line: ``python -m bench [--quick] [--only SCENARIO ...] [--library L ...]``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import gates, machine, report
+from bench.adapters import Adapter, load_adapters
+from bench.runner import Plan, run_plan
+from bench.scenarios import SCENARIOS
+from bench.summary import Results
+
+
+def make_parser(libraries: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measure asynclog and its peers under the same scenarios.",
+    )
+    scale = parser.add_mutually_exclusive_group()
+    scale.add_argument("--quick", action="store_true", help="short runs, three rounds")
+    scale.add_argument("--tiny", action="store_true", help="a few events: does it run at all")
+    parser.add_argument(
+        "--only", nargs="+", metavar="SCENARIO", choices=list(SCENARIOS), default=list(SCENARIOS)
+    )
+    parser.add_argument("--library", nargs="+", metavar="L", choices=libraries)
+    parser.add_argument("--rounds", type=int, metavar="N", help="the same number for all scenarios")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="raw rounds and the machine")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="the tables")
+    parser.add_argument(
+        "--directory", type=Path, metavar="DIR", help="where the libraries write (default: TMPDIR)"
+    )
+    parser.add_argument("--check", action="store_true", help="exit status 1 if a gate is missed")
+    return parser
+
+
+def choose(
+    libraries: dict[str, type[Adapter]], names: Sequence[str] | None
+) -> dict[str, type[Adapter]]:
+    """Return the libraries to run: those asked for, else all that are installed."""
+    chosen: dict[str, type[Adapter]] = {}
+    for name, library in libraries.items():
+        if names is not None and name not in names:
+            continue
+        missing = library.missing()
+        if missing:
+            print(f"{name}: skipped, not installed: {', '.join(missing)}", file=sys.stderr)
+            continue
+        chosen[name] = library
+    return chosen
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is asked for and return the exit status."""
+    known = load_adapters()
+    options = make_parser(list(known)).parse_args(arguments)
+    libraries = choose(known, options.library)
+    scale = "quick" if options.quick else "tiny" if options.tiny else "full"
+    scenarios = [SCENARIOS[name] for name in options.only]
+    directory = Path(tempfile.mkdtemp(prefix="bench-", dir=options.directory))
+    try:
+        plan = Plan(scenarios, list(libraries.values()), scale, options.rounds, directory)
+        distributions = [name for one in libraries.values() for name in one.distributions]
+        where = machine.describe(distributions, directory)
+        records = run_plan(plan, lambda text: print(text, file=sys.stderr, flush=True))
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    results = Results(records, libraries)
+    verdicts = gates.judge(results)
+    page = report.render(results, verdicts, where, scenarios, scale)
+    print(page)
+    if options.json is not None:
+        document = {"machine": where, "scale": scale, "rounds": records}
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    if options.markdown is not None:
+        options.markdown.parent.mkdir(parents=True, exist_ok=True)
+        options.markdown.write_text(page, encoding="utf-8")
+    broke = any("error" in record for record in records)
+    missed = options.check and any(verdict.passed is False for verdict in verdicts)
+    return 1 if broke or missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""asynclog with its defaults: the collector in a thread, one rotating JSONL file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench import workload
+from bench.adapters._base import Adapter, Call, Delay
+
+
+class AsynclogDefault(Adapter):
+    name = "asynclog"
+    title = "asynclog"
+    about = "defaults, `sinks=[JsonlFile()]`; the collector is a thread of the process"
+    order = 40
+    modules = ("asynclog",)
+    distributions = ("asynclog", "structlog", "anyio", "orjson")
+    imports = "import asynclog"
+    user_processors: tuple[Any, ...] = ()
+
+    def start(self, directory: Path, delay: Delay | None = None) -> None:
+        import asynclog
+        from asynclog.sinks import JsonlFile
+
+        options: dict[str, Any] = {}
+        if self.user_processors:
+            options["processors"] = list(self.user_processors)
+        if delay is not None:
+            options["collector"] = "thread"
+        sink: Any = JsonlFile() if delay is None else SlowSink(directory / "events.jsonl", delay)
+        asynclog.start_sync(directory, level="INFO", sinks=[sink], **options)
+        self._asynclog = asynclog
+        self._log: Any = asynclog.get_logger("bench").bind(**workload.CONTEXT)
+        self._report: Any = None
+
+    def call(self) -> Call:
+        info = self._log.info
+
+        def call(number: int) -> None:
+            info(
+                workload.EVENT,
+                status=workload.STATUS,
+                path=workload.PATH,
+                duration_ms=workload.DURATION_MS,
+                seq=number,
+            )
+
+        return call
+
+    def filtered_call(self) -> Call:
+        debug = self._log.debug
+
+        def call(number: int) -> None:
+            debug(
+                workload.EVENT,
+                status=workload.STATUS,
+                path=workload.PATH,
+                duration_ms=workload.DURATION_MS,
+                seq=number,
+            )
+
+        return call
+
+    def drain(self) -> None:
+        self._asynclog.flush_sync()
+
+    def stop(self) -> None:
+        self._report = self._asynclog.stop_sync()
+
+    def dropped(self) -> int:
+        return sum(self._report.dropped.values())
+
+    def notes(self) -> dict[str, Any]:
+        return {
+            "accepted": self._report.accepted,
+            "written": self._report.written,
+            "dropped": dict(self._report.dropped),
+        }
+
+    def fields(self, record: dict[str, Any]) -> Mapping[str, Any] | None:
+        return None if "kind" in record else record
+
+
+class AsynclogUser(AsynclogDefault):
+    name = "asynclog-user"
+    title = "asynclog, user processors"
+    about = "the same with the two user processors of the reference"
+    order = 41
+    reference = "structlog-direct-user"
+    imports = ""
+    user_processors = (workload.add_version, workload.hide_secrets)
+    expected = {**workload.EXPECTED, "version": workload.VERSION}
+
+
+class SlowSink:
+    """A sink each write of which takes its time, whatever the size of the batch."""
+
+    name = "slow"
+
+    def __init__(self, path: Path, delay: Delay) -> None:
+        self._file = path.open("ab")
+        self._delay = delay
+
+    def write_blocking(self, batch: Any) -> None:
+        self._delay.wait()
+        self._file.write(batch.raw)
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,0 +1,82 @@
+"""Reads back what a library wrote: how many events, and which are lost, broken or doubled."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import workload
+from bench.adapters import Adapter
+
+
+@dataclass
+class Written:
+    """What became of the calls of one run.
+
+    Attributes:
+        calls: Calls made, warm-up included.
+        lines: Different events found in the files.
+        dropped: Events the library itself says it dropped.
+        lost: Calls of which there is neither a line nor a counted drop.
+        broken: Lines that are no JSON object.
+        incomplete: Events with a field missing or changed.
+        doubled: Lines beyond the first of an event.
+        late: Lines that came after the library had said that all is in the file.
+        other: Lines the library wrote about itself.
+        unfinished: The library did not come to an end in the time given; ``lost`` then counts
+            what it had not yet written.
+        error: What ``stop`` raised.
+    """
+
+    calls: int = 0
+    lines: int = 0
+    dropped: int = 0
+    lost: int = 0
+    broken: int = 0
+    incomplete: int = 0
+    doubled: int = 0
+    late: int = 0
+    other: int = 0
+    unfinished: bool = False
+    error: str = ""
+
+    def to_data(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_back(adapter: Adapter, directory: Path, calls: int, numbers: int) -> Written:
+    """Parse every line of the adapter's files and account for every call."""
+    import orjson
+
+    written = Written(calls=calls)
+    seen = bytearray(numbers)
+    for path in adapter.files(directory):
+        with path.open("rb") as file:
+            for line in file:
+                _account(written, seen, adapter, line, orjson.loads)
+    return written
+
+
+def _account(written: Written, seen: bytearray, adapter: Adapter, line: bytes, loads: Any) -> None:
+    try:
+        record = loads(line)
+    except ValueError:
+        written.broken += 1
+        return
+    if not isinstance(record, dict) or not line.endswith(b"\n"):
+        written.broken += 1
+        return
+    fields = adapter.fields(record)  # pyright: ignore[reportUnknownArgumentType]
+    if fields is None:
+        written.other += 1
+        return
+    number = fields.get(workload.SEQUENCE)
+    if not workload.is_complete(fields, adapter.expected) or not isinstance(number, int):
+        written.incomplete += 1
+        return
+    if not 0 <= number < len(seen) or seen[number]:
+        written.doubled += 1
+        return
+    seen[number] = 1
+    written.lines += 1
