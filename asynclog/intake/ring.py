@@ -27,6 +27,7 @@ TAIL: Final = 4
 _PID, _RANK, _LOCAL_RANK, _CREATED = 5, 6, 7, 8
 FLUSH_WANTED: Final = 9
 FLUSH_DONE: Final = 10
+LINES: Final = 11
 _COMMIT, _DEVICE, _INODE, _OFFSET, _LENGTH = 16, 17, 18, 19, 20
 DROPPED: Final = 32
 """First of the dropped counters: one word per level and reason."""
@@ -122,7 +123,7 @@ class Ring:
             os.rename(made, path)
         except BaseException:
             lock.release()
-            os.unlink(made)
+            made.unlink(missing_ok=True)
             raise
         finally:
             os.close(descriptor)
@@ -218,6 +219,11 @@ class Ring:
     @tail.setter
     def tail(self, position: int) -> None:
         self.words[TAIL] = position
+
+    @property
+    def accepted(self) -> int:
+        """Lines that were ever put into the ring."""
+        return self.words[LINES]
 
     @property
     def dropped(self) -> dict[tuple[int, str], int]:

@@ -1,0 +1,119 @@
+"""The collector process as its parent sees it: started, woken, heard, left behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import IO, Any, Final
+
+import anyio
+
+from ..exceptions import AsynclogError
+from ..intake.spool import Spool
+from .plan import Plan
+from .stats import Tally
+from .worker import DaemonWorker
+
+START_TIMEOUT: Final = 60.0
+"""Seconds until the sinks are open; importing a metric backend may take a while."""
+
+
+class CollectorStartError(AsynclogError):
+    """The collector process could not open its sinks."""
+
+
+class CollectorChild:
+    """A collector in a process of its own; it outlives us as long as there is something to drain.
+
+    It gets its plan and wake-up calls on standard input, one line of JSON each, and tells on
+    standard output that it is ready, its counts, and what went wrong. Nothing is pickled.
+
+    Args:
+        spool: The run's spool, its lock held by this process.
+        plan: What to do.
+    """
+
+    def __init__(self, spool: Spool, plan: Plan) -> None:
+        self._spool = spool
+        self._plan = plan
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reader = DaemonWorker("asynclog-child")
+        self.tally: Tally | None = None
+
+    async def start(self) -> None:
+        """Start the process; return when its sinks are open.
+
+        Raises:
+            CollectorStartError: They could not be opened.
+        """
+        descriptor = self._spool.lock.hand_over()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "asynclog.collector", str(descriptor)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=[descriptor],
+            # Ctrl-C is for the user's processes; the collector writes down what they say then.
+            start_new_session=True,
+        )
+        self._send(self._plan.as_data())
+        with anyio.fail_after(START_TIMEOUT):
+            message = await self._hear()
+        if message is None or "error" in message:
+            text = "it ended" if message is None else message["error"]
+            raise CollectorStartError(f"the collector process could not start: {text}")
+
+    async def watch(self, stopping: Callable[[], bool]) -> None:
+        """Listen until the process ends, or for a while after we were told to stop."""
+        scope = anyio.CancelScope()
+
+        async def listen() -> None:
+            while (message := await self._hear()) is not None:
+                if "tally" in message:
+                    self.tally = Tally.from_data(message["tally"])
+            scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(listen)
+            with scope:
+                while not stopping():
+                    await anyio.sleep(0.02)
+                self.kick()
+                await anyio.sleep(self._plan.stop_timeout + 0.5)
+            tasks.cancel_scope.cancel()
+
+    def kick(self) -> None:
+        """Wake the collector."""
+        self._send({"kick": True})
+
+    def close(self) -> None:
+        """Close our ends of the pipes; the process goes on as long as it has to."""
+        process = self._process
+        if process is None:
+            return
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None and process.poll() is not None:
+                pipe.close()
+        self._reader.close()
+
+    def _send(self, message: dict[str, Any]) -> None:
+        assert self._process is not None
+        pipe: IO[bytes] | None = self._process.stdin
+        assert pipe is not None
+        try:
+            pipe.write(json.dumps(message).encode() + b"\n")
+            pipe.flush()
+        except (BrokenPipeError, ValueError):
+            # It has ended; the end of its output says so as well.
+            pass
+
+    async def _hear(self) -> dict[str, Any] | None:
+        assert self._process is not None
+        pipe: IO[bytes] | None = self._process.stdout
+        assert pipe is not None
+        line = await self._reader.run(pipe.readline)
+        if not line:
+            await self._reader.run(self._process.wait)
+            return None
+        return json.loads(line)

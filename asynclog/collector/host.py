@@ -1,0 +1,270 @@
+"""The candidate: a daemon thread that becomes the run's collector when nobody else is.
+
+Every started process has one. It tries the spool's lock; who gets it drains all rings of the run,
+in this thread or in a process that inherits the lock. When a collector dies, its lock goes with it
+and another candidate follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from typing import Final
+
+import anyio
+from anyio.abc import TaskStatus
+from anyio.from_thread import start_blocking_portal
+
+from .._complain import complain
+from ..intake.producer import Producer
+from ..intake.ring import Origin, Ring
+from ..intake.spool import Spool
+from ..typing import Run
+from .child import CollectorChild
+from .plan import Assembly, Claim, Plan, assemble
+from .stats import Tally
+
+ELECTION_INTERVAL: Final = 0.2
+"""Seconds between tries to become the collector."""
+STATS_FILE: Final = "collector.json"
+
+
+class CollectorHost:
+    """Runs the candidate of one pipeline.
+
+    Args:
+        spool: The run's spool.
+        plan: What to do when elected.
+        origin: This process.
+        own_process: Collect in a process of its own instead of in the thread.
+        producers: Producers of this process, to be woken by.
+        private: Rings in private memory, which no other collector could drain.
+        tick: Called now and then while the thread lives.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        plan: Plan,
+        origin: Origin,
+        *,
+        own_process: bool,
+        producers: Sequence[Producer],
+        private: Sequence[Ring] = (),
+        tick: Callable[[], None],
+    ) -> None:
+        self._spool = spool
+        self._plan = plan
+        self._origin = origin
+        self._own_process = own_process
+        self._producers = producers
+        self._private = private
+        self._tick = tick
+        self._stack = ExitStack()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._assembly: Assembly | None = None
+        self._child: CollectorChild | None = None
+        self._last_tally: Tally | None = None
+        self._stopping = False
+        self._decided = threading.Event()
+        self._ended = threading.Event()
+        self._released = threading.Event()
+        self._released.set()
+        self._start_error: BaseException | None = None
+        self._wake_up: asyncio.Event | None = None
+
+    def start(self) -> None:
+        """Start the thread; return when somebody collects.
+
+        Raises:
+            Exception: This process was elected and a sink could not be opened.
+        """
+        portal = self._stack.enter_context(start_blocking_portal(name="asynclog-collector"))
+        portal.start_task_soon(self._main)
+        self._decided.wait()
+        if self._start_error is not None:
+            self._stack.close()
+            self._released.wait(self._plan.stop_timeout)
+            raise self._start_error
+
+    def wake(self) -> None:
+        """Wake the collector; from any thread, signal handler or finaliser."""
+        loop = self._loop
+        if loop is not None:
+            # The loop may be closed already: then there is nobody to wake.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._kick)
+
+    def hosts(self) -> bool:
+        """Say whether the collector is here or in a process of ours."""
+        return self._assembly is not None or self._child is not None
+
+    def finish(self) -> None:
+        """Drain what is there and end the thread, within the time the plan gives."""
+        self._stopping = True
+        self.wake()
+        self._ended.wait(self._plan.stop_timeout + 1.0)
+        self._stack.close()
+
+    def released(self, timeout: float) -> bool:
+        """Wait until the lock is free; False when a hung disk keeps a thread of ours."""
+        return self._released.wait(timeout)
+
+    def tally(self) -> Tally | None:
+        """Return the counts of the run, None when nobody knows them."""
+        assembly = self._assembly
+        if assembly is not None:
+            return assembly.collector.tally()
+        child = self._child
+        if child is not None and child.tally is not None:
+            return child.tally
+        if self._last_tally is not None:
+            return self._last_tally
+        return read_tally(self._spool)
+
+    def _kick(self) -> None:
+        if self._wake_up is not None:
+            self._wake_up.set()
+        if self._child is not None:
+            self._child.kick()
+        if self._assembly is not None:
+            if self._stopping:
+                self._assembly.collector.finish()
+            else:
+                self._assembly.collector.kick()
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._wake_up = asyncio.Event()
+        try:
+            while not self._stopping:
+                if self._spool.elect():
+                    await self._collect()
+                self._decided.set()
+                if self._start_error is not None:
+                    return
+                await self._pause(ELECTION_INTERVAL)
+                self._tick()
+        except BaseException as error:
+            if not self._decided.is_set():
+                self._start_error = error
+            else:
+                complain(f"the collector thread ends: {type(error).__name__}: {error}")
+            raise
+        finally:
+            self._loop = None
+            self._decided.set()
+            self._ended.set()
+
+    async def _pause(self, seconds: float) -> None:
+        assert self._wake_up is not None
+        if not self._stopping:
+            with anyio.move_on_after(seconds):
+                await self._wake_up.wait()
+        self._wake_up.clear()
+
+    async def _collect(self) -> None:
+        """Be the collector until told to stop; a failure is that of start() or is complained of."""
+        self._released.clear()
+        try:
+            if self._own_process:
+                await self._in_process()
+            else:
+                await self._in_thread()
+        except Exception as error:
+            if self._decided.is_set():
+                complain(f"collector failed, will be started again: {error}", kind="collector")
+                await anyio.sleep(ELECTION_INTERVAL)
+            else:
+                self._start_error = error
+
+    async def _in_thread(self) -> None:
+        try:
+            claim = Claim(self._plan.run_dir, self._origin)
+            run = self._plan.run(self._origin, claim.suffix)
+            assembly = assemble(
+                self._plan,
+                self._spool,
+                run,
+                self._origin,
+                producers=self._producers,
+                private=self._private,
+                publish=lambda tally: publish_tally(self._spool, tally),
+            )
+        except BaseException:
+            self._spool.lock.release()
+            self._released.set()
+            raise
+
+        def release() -> None:
+            claim.release()
+            self._spool.leave()
+            self._released.set()
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(self._run_until_done, assembly, run, tasks.cancel_scope)
+                self._assembly = assembly
+                self._decided.set()
+                if self._stopping:
+                    assembly.collector.finish()
+                while True:
+                    await anyio.sleep(ELECTION_INTERVAL)
+                    self._tick()
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+        finally:
+            self._last_tally = assembly.collector.tally()
+            self._assembly = None
+            assembly.close(release)
+            # A thread that hangs in a write keeps the lock; everything else takes no time.
+            with anyio.move_on_after(0.5, shield=True):
+                while not self._released.is_set():
+                    await anyio.sleep(0.001)
+
+    @staticmethod
+    async def _run_until_done(
+        assembly: Assembly,
+        run: Run,
+        scope: anyio.CancelScope,
+        *,
+        task_status: TaskStatus[None],
+    ) -> None:
+        await assembly.collector.run(run, task_status=task_status)
+        scope.cancel()
+
+    async def _in_process(self) -> None:
+        child = CollectorChild(self._spool, self._plan)
+        try:
+            try:
+                await child.start()
+            finally:
+                # From now on the child holds the lock, by its inherited descriptor.
+                self._spool.lock.release()
+            self._child = child
+            self._decided.set()
+            await child.watch(lambda: self._stopping)
+        finally:
+            self._last_tally = child.tally
+            self._child = None
+            child.close()
+            self._released.set()
+
+
+def publish_tally(spool: Spool, tally: Tally) -> None:
+    """Store the counts where other processes of the run find them."""
+    temporary = spool.path / f"{STATS_FILE}.tmp"
+    with suppress(OSError):
+        temporary.write_text(json.dumps(tally.as_data()))
+        temporary.replace(spool.path / STATS_FILE)
+
+
+def read_tally(spool: Spool) -> Tally | None:
+    """Return the counts that the collector of the run published last."""
+    try:
+        return Tally.from_data(json.loads((spool.path / STATS_FILE).read_text()))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,191 @@
+"""What a collector is to do, as data, and the assembly of one from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .._settings import AnySink, is_declaration
+from ..intake.locks import FileLock
+from ..intake.producer import Producer
+from ..intake.ring import Origin, Ring
+from ..intake.spool import Spool
+from ..sinks import JsonlFile, from_data, to_data
+from ..typing import BlockingSink, Run, Sink
+from .durable import DurableFile
+from .files import FileWriter
+from .notes import Notes
+from .pump import Collector
+from .rings import RingSet
+from .stats import Tally
+from .writer import Outlet
+
+RUN_LOCK = ".asynclog.lock"
+"""File in the run directory that tells collectors of different machines from each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a collector is to do; plain data unless a sink is a live object.
+
+    Attributes:
+        run_dir: Absolute path of the run directory.
+        spool_dir: Place of the spools, None for shared memory.
+        started: When the run was started, UTC.
+        sinks: Declarations or live sinks.
+        linger: Seconds to let records gather.
+        stop_timeout: Seconds the sinks have to finish.
+    """
+
+    run_dir: Path
+    spool_dir: Path | None
+    started: datetime
+    sinks: tuple[AnySink, ...]
+    linger: float
+    stop_timeout: float
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the plan as plain data; live sinks are left out."""
+        return {
+            "run_dir": str(self.run_dir),
+            "spool_dir": None if self.spool_dir is None else str(self.spool_dir),
+            "started": self.started.isoformat(),
+            "sinks": [to_data(sink) for sink in self.sinks if is_declaration(sink)],
+            "linger": self.linger,
+            "stop_timeout": self.stop_timeout,
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Plan:
+        """Read what :meth:`as_data` gave.
+
+        Raises:
+            SettingError: A sink is unknown or its data breaks a rule.
+        """
+        spool_dir = data["spool_dir"]
+        return cls(
+            run_dir=Path(data["run_dir"]),
+            spool_dir=None if spool_dir is None else Path(spool_dir),
+            started=datetime.fromisoformat(data["started"]),
+            sinks=tuple(from_data(sink) for sink in data["sinks"]),
+            linger=data["linger"],
+            stop_timeout=data["stop_timeout"],
+        )
+
+    @classmethod
+    def for_recovery(cls, spool: Spool, spool_dir: Path | None) -> Plan:
+        """Return the plan that a run left in its spool; the default files when it left none."""
+        data = spool.read_settings()
+        if data is not None:
+            try:
+                return cls.from_data({**data, "run_dir": str(spool.run_dir)})
+            except (KeyError, TypeError, ValueError):
+                pass
+        return cls(spool.run_dir, spool_dir, datetime.now(UTC), (JsonlFile(),), 0.02, 2.0)
+
+    def durable(self) -> JsonlFile | None:
+        """Return the file that gets every line exactly once: the first that takes all lines."""
+        for sink in self.sinks:
+            if isinstance(sink, JsonlFile) and sink.level is None and sink.filter is None:
+                return sink
+        return None
+
+    def run(self, origin: Origin, suffix: str = "") -> Run:
+        """Return what the sinks are told about the run."""
+        return Run(
+            directory=self.run_dir,
+            name=self.run_dir.name,
+            started=self.started,
+            host=origin.host,
+            pid=origin.pid,
+            rank=origin.rank,
+            local_rank=origin.local_rank,
+            suffix=suffix,
+        )
+
+
+class Claim:
+    """A collector's claim on the files of a run directory.
+
+    Two machines, or two containers, may share a run directory and not each other's shared memory.
+    The second one then writes files with a suffix of its own.
+    """
+
+    def __init__(self, run_dir: Path, origin: Origin) -> None:
+        run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = FileLock(run_dir / RUN_LOCK)
+        self.suffix = "" if self._lock.acquire(create=True) else f".{origin.host}-{os.getpid()}"
+
+    def release(self) -> None:
+        """Give it up."""
+        self._lock.release(unlink=True)
+
+
+class Assembly(NamedTuple):
+    """A collector with the parts that have to be closed after it."""
+
+    collector: Collector
+    rings: RingSet
+    files: FileWriter | None
+
+    def close(self, then: Callable[[], None]) -> None:
+        """Let go of rings and files; ``then`` is called once no thread writes any more."""
+
+        def close_rings() -> None:
+            self.rings.close()
+            then()
+
+        if self.files is None:
+            close_rings()
+        else:
+            self.files.close(close_rings)
+
+
+def assemble(
+    plan: Plan,
+    spool: Spool,
+    run: Run,
+    origin: Origin,
+    *,
+    producers: Sequence[Producer] = (),
+    private: Sequence[Ring] = (),
+    publish: Callable[[Tally], None],
+) -> Assembly:
+    """Make a collector with its sinks; nothing is opened yet."""
+    rings = RingSet(spool, private)
+    durable = plan.durable()
+    files = FileWriter(DurableFile(durable.file, run), rings) if durable is not None else None
+    outlets = [
+        Outlet(name, _made(sink))
+        for name, sink in _named([sink for sink in plan.sinks if sink is not durable])
+    ]
+    collector = Collector(
+        rings,
+        files,
+        outlets,
+        Notes(spool, rings, origin),
+        producers=producers,
+        linger=plan.linger,
+        stop_timeout=plan.stop_timeout,
+        publish=publish,
+    )
+    return Assembly(collector, rings, files)
+
+
+def _made(sink: AnySink) -> Sink | BlockingSink:
+    return sink.make() if is_declaration(sink) else sink  # type: ignore[union-attr,return-value]
+
+
+def _named(sinks: Sequence[AnySink]) -> list[tuple[str, AnySink]]:
+    """Give every sink a name of its own: its own name, numbered where two share one."""
+    seen: dict[str, int] = {}
+    named: list[tuple[str, AnySink]] = []
+    for sink in sinks:
+        name = getattr(sink, "name", None) or type(sink).__name__
+        seen[name] = seen.get(name, 0) + 1
+        named.append((name if seen[name] == 1 else f"{name}-{seen[name]}", sink))
+    return named

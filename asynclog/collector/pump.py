@@ -1,0 +1,217 @@
+"""The collector: drains the rings of a run into its sinks, on one event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+
+from ..intake.producer import WAKE_ALWAYS, WAKE_AT_ERRORS, Producer
+from ..typing import Run
+from .batch import Batch
+from .files import FileWriter
+from .notes import Notes
+from .rings import RingSet
+from .source import Source
+from .stats import Tally
+from .writer import Outlet
+
+BATCH_BYTES: Final = 256 * 1024
+QUIET_ROUNDS: Final = 5
+"""Rounds without a record before the collector goes to sleep."""
+LONGEST_NAP: Final = 0.25
+"""Seconds between looks at the rings of other processes, which cannot wake us."""
+
+
+class Collector:
+    """Drains all rings of a run into one durable file and any number of other sinks.
+
+    It must run only while the spool's lock is held.
+
+    Args:
+        rings: What to drain.
+        files: Writes the durable file; without one, a ring's tail follows what was handed on.
+        outlets: The other sinks.
+        notes: Takes the collector's own records.
+        producers: Producers of this process; they are told when to wake the collector.
+        linger: Seconds to let records gather.
+        stop_timeout: Seconds the sinks have to finish.
+        publish: Called now and then with the counts, and with the last ones at the end.
+    """
+
+    def __init__(
+        self,
+        rings: RingSet,
+        files: FileWriter | None,
+        outlets: Sequence[Outlet],
+        notes: Notes,
+        *,
+        producers: Sequence[Producer] = (),
+        linger: float,
+        stop_timeout: float,
+        publish: Callable[[Tally], None],
+    ) -> None:
+        self._rings = rings
+        self._files = files
+        self._outlets = list(outlets)
+        self._notes = notes
+        self._producers = list(producers)
+        self._linger = linger
+        self._stop_timeout = stop_timeout
+        self._publish = publish
+        self._kick = anyio.Event()
+        self._finishing = False
+        self._next_publication = 0.0
+
+    async def run(
+        self, run: Run, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Open the sinks and drain until :meth:`finish` is called.
+
+        Raises:
+            Exception: A sink could not be opened; nothing was written to any.
+        """
+        await self._open(run)
+        async with anyio.create_task_group() as writers, anyio.create_task_group() as tasks:
+            for outlet in self._outlets:
+                writers.start_soon(outlet.run)
+            if self._files is not None:
+                tasks.start_soon(self._files.run)
+            task_status.started()
+            await self._pump(tasks)
+            deadline = anyio.current_time() + self._stop_timeout
+            await self._drain(deadline)
+            tasks.cancel_scope.cancel()
+            for outlet in self._outlets:
+                outlet.finish()
+            writers.cancel_scope.deadline = deadline
+        for outlet in self._outlets:
+            outlet.abandon()
+        self._publish(self.tally())
+
+    def kick(self) -> None:
+        """Wake the collector; to be called on its loop."""
+        self._kick.set()
+
+    def finish(self) -> None:
+        """Let :meth:`run` drain what is there and return; to be called on its loop."""
+        self._finishing = True
+        self._kick.set()
+
+    def tally(self) -> Tally:
+        """Return the counts so far; may be called from any thread."""
+        tally = self._rings.tally()
+        tally.sinks = {outlet.name: outlet.report() for outlet in self._outlets}
+        return tally
+
+    def alive(self) -> bool:
+        """Say whether any process may still log."""
+        return self._rings.alive()
+
+    async def _open(self, run: Run) -> None:
+        self._rings.find()
+        self._rings.look_after(now=True)
+        if self._files is not None:
+            await self._files.open()
+        for outlet in self._outlets:
+            try:
+                await outlet.open(run)
+            except BaseException:
+                for each in self._outlets:
+                    each.abandon()
+                raise
+
+    async def _pump(self, tasks: TaskGroup) -> None:
+        quiet = 0
+        while not self._finishing:
+            quiet = 0 if self._round(tasks) else quiet + 1
+            asleep = quiet > QUIET_ROUNDS
+            for producer in self._producers:
+                producer.wake_level = WAKE_ALWAYS if asleep else WAKE_AT_ERRORS
+            if asleep and self._round(tasks):
+                # It came in before the producers knew that we sleep.
+                quiet, asleep = 0, False
+            with anyio.move_on_after(LONGEST_NAP if asleep else self._linger):
+                await self._kick.wait()
+            self._kick = anyio.Event()
+
+    def _round(self, tasks: TaskGroup) -> bool:
+        """Hand on what is in the rings; say whether there was anything."""
+        self._rings.find()
+        self._rings.look_after(now=self._finishing)
+        moved = False
+        for source in self._rings:
+            moved = self._advance(source) or moved
+        if self._files is not None:
+            if moved:
+                self._files.kick()
+            if not self._files.busy:
+                self._rings.bury()
+        else:
+            self._rings.bury()
+        now = anyio.current_time()
+        if now >= self._next_publication:
+            self._next_publication = now + 1.0
+            tally = self.tally()
+            self._notes.dropped(tally)
+            self._publish(tally)
+        for source in self._rings:
+            position = source.wants_flush()
+            if position is not None and not source.flushing:
+                source.flushing = True
+                tasks.start_soon(self._flush, source, position)
+        return moved
+
+    def _advance(self, source: Source) -> bool:
+        """Offer the new lines of a ring to the sinks."""
+        end = source.visible()
+        if end <= source.cursor:
+            return False
+        if self._outlets:
+            while source.cursor < end:
+                stop = min(end, source.cursor + BATCH_BYTES)
+                if stop < end:
+                    stop = source.ring.line_end(source.cursor, stop)
+                self._offer(source, stop if stop > source.cursor else end)
+        source.cursor = end
+        if self._files is None:
+            source.stored += source.waiting()
+            source.ring.tail = end
+        return True
+
+    def _offer(self, source: Source, end: int) -> None:
+        batch = Batch(source.ring.read(source.cursor, end))
+        for outlet in self._outlets:
+            outlet.offer(batch)
+        source.cursor = end
+
+    async def _flush(self, source: Source, position: int) -> None:
+        """Tell the owner of a ring when everything up to ``position`` is with the sinks."""
+        with anyio.move_on_after(self._stop_timeout):
+            for event in [outlet.barrier() for outlet in self._outlets]:
+                if event is not None:
+                    await event.wait()
+        while self._files is not None and source.ring.tail < position:
+            await self._files.wait_progress()
+        self._publish(self.tally())
+        source.flushed(position)
+        source.flushing = False
+
+    async def _drain(self, deadline: float) -> None:
+        """See the last records to the durable file, as far as the time allows."""
+        async with anyio.create_task_group() as tasks:
+            tasks.cancel_scope.deadline = deadline
+            self._notes.dropped(self.tally(), now=True)
+            self._notes.end()
+            self._round(tasks)
+            while self._files is not None and not self._files.idle():
+                await self._files.wait_progress()
+            # Rings of ended processes are empty now and are removed.
+            self._round(tasks)
+            for source in self._rings:
+                position = source.wants_flush()
+                if position is not None and source.ring.tail >= position:
+                    source.flushed(position)
+            tasks.cancel_scope.cancel()

@@ -1,0 +1,85 @@
+"""One ring as the collector sees it: how far it was read, and whether its process is alive."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Final
+
+from ..intake.locks import FileLock
+from ..intake.ring import FLUSH_DONE, FLUSH_WANTED, Ring
+
+STRONGLY_ORDERED: Final = platform.machine() in ("x86_64", "AMD64", "i386", "i686")
+"""Stores are seen in the order they were made: a ring may be read up to its head at once."""
+
+
+class Source:
+    """Reads one ring.
+
+    Args:
+        ring: The ring, mapped for this source alone unless it is private memory.
+        notes: Whether the collector itself fills it with its own notes.
+
+    Attributes:
+        cursor: Position up to which the lines were handed to the sinks.
+        stored: Lines that are written for good.
+        quarantined: Lines that were no JSON.
+        ended: Whether the process that fills the ring is known to be gone.
+        flushing: Whether somebody sees to the flush its owner waits for.
+    """
+
+    __slots__ = ("_seen", "cursor", "ended", "flushing", "notes", "quarantined", "ring", "stored")
+
+    def __init__(self, ring: Ring, *, notes: bool = False) -> None:
+        self.ring = ring
+        self.notes = notes
+        self.cursor = ring.tail
+        self.stored = 0
+        self.quarantined = 0
+        self.ended = False
+        self.flushing = False
+        self._seen = ring.head
+
+    @property
+    def path(self) -> Path | None:
+        """The ring file, None for private memory."""
+        return self.ring.path
+
+    def visible(self) -> int:
+        """Return the position up to which the ring may be read now."""
+        head = self.ring.head
+        if STRONGLY_ORDERED or self.path is None or self.ended:
+            return head
+        # On weakly ordered CPUs the line may arrive after its head: wait one round.
+        seen, self._seen = self._seen, head
+        return seen
+
+    def owner_is_gone(self) -> bool:
+        """Find out, and remember, whether the process that fills the ring has ended."""
+        if not self.ended and self.path is not None:
+            lock = FileLock(self.path)
+            try:
+                if lock.acquire():
+                    lock.release()
+                    self.ended = True
+            except FileNotFoundError:
+                # Removed from outside: the mapping is all there is, its owner makes a new ring.
+                self.ended = True
+        return self.ended
+
+    def drained(self) -> bool:
+        """Say whether everything in the ring is stored."""
+        return self.ring.tail == self.ring.head
+
+    def wants_flush(self) -> int | None:
+        """Return the position the owner waits for, None when it does not."""
+        words = self.ring.words
+        return words[FLUSH_WANTED] if words[FLUSH_WANTED] > words[FLUSH_DONE] else None
+
+    def flushed(self, position: int) -> None:
+        """Tell the owner that everything up to ``position`` is with the sinks."""
+        self.ring.words[FLUSH_DONE] = position
+
+    def waiting(self) -> int:
+        """Return the number of lines that are not stored yet."""
+        return self.ring.read(self.ring.tail, self.ring.head).count(b"\n")

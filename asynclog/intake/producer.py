@@ -1,0 +1,386 @@
+"""The call side of the ring: how a line gets in from any thread, signal handler or finaliser.
+
+There is no lock. A put computes everything first and then commits on *one source line without
+calls*: CPython switches threads and runs signal handlers, finalisers and trace functions only at
+calls, backward jumps, function entries and line starts, so nothing gets in between the check that
+``head`` is still where it was and the store of the new one. ``tests/intake/test_commit.py`` shows
+it for every Python version in ``LOCK_FREE``; everywhere else the same put runs under a lock.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Final
+
+from .overflow import Overflow, report_late_call
+from .ring import DROPPED, HEAD, LINES, REASONS, TAIL, Origin, Ring, dropped_word
+
+WARNING: Final = 30
+ERROR: Final = 40
+
+DETACHED: Final = 1 << 62
+"""A ``head`` beyond every limit: sends each put to the slow path."""
+EARLY_RING_SIZE: Final = 256 * 1024
+"""Room for what is logged before the pipeline starts."""
+LOCK_FREE: Final = ((3, 11), (3, 12), (3, 13))
+
+# Values of Producer.wake_level: the lowest level whose put wakes the collector.
+WAKE_ALWAYS: Final = 0
+WAKE_AT_ERRORS: Final = ERROR
+WAKE_NEVER: Final = 1 << 30
+
+_RENEW_TIMEOUT = 1.0
+"""Seconds a thread of a forked child waits for another one to make the child's ring."""
+
+_live: weakref.WeakSet[Producer] = weakref.WeakSet()
+
+
+class Producer:
+    """Puts lines into the ring of this process; the ring under it may change.
+
+    It starts on a small private ring, which takes what is logged before the pipeline starts.
+
+    Attributes:
+        accepted: Lines that are in the ring or were collected from it.
+        wake: Called without arguments, from any thread, to wake the collector.
+        wake_level: Lowest level whose put calls ``wake``.
+        renew: Makes the ring of a forked child at its first call.
+        late: Takes a line after the last flush at exit; says whether it was stored.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_child",
+        "_in_renew",
+        "_limit",
+        "_mask",
+        "_next_base",
+        "_renewing",
+        "_size",
+        "_started",
+        "_stopped_drops",
+        "_words",
+        "accepted",
+        "data",
+        "head",
+        "late",
+        "overflow",
+        "renew",
+        "ring",
+        "wake",
+        "wake_level",
+    )
+
+    def __init__(self, overflow: Overflow | None = None) -> None:
+        self.overflow = overflow or Overflow()
+        self.accepted = 0
+        self.wake: Callable[[], None] | None = None
+        self.wake_level = WAKE_NEVER
+        self.renew: Callable[[int], Ring] | None = None
+        self.late: Callable[[bytes, int], bool] | None = None
+        self._child = False
+        self._renewing: int | None = None
+        self._in_renew = False
+        self._started = False
+        self._stopped_drops = 0
+        self._next_base = 0
+        ring = Ring.private(EARLY_RING_SIZE, Origin("", os.getpid()))
+        self.ring: Ring | None = ring
+        self._words = ring.words
+        self.data = ring.data
+        self._size = ring.size
+        self._mask = ring.size - 1
+        self._limit = ring.size - ring.size // 8
+        self.head = 0
+        _live.add(self)
+
+    def put(self, line: bytes, level: int) -> bool:
+        r"""Put one line into the ring.
+
+        Args:
+            line: A whole line, ``b"\n"`` at its end and nowhere else.
+            level: Its level as a number.
+
+        Returns:
+            Whether the line was accepted; a line that was not is counted by reason.
+        """
+        length = len(line)
+        head = self.head
+        end = head + length
+        at = head & self._mask
+        if end <= self._limit and at + length <= self._size:
+            span = slice(at, at + length)
+            accepted = self.accepted + 1
+            # fmt: off
+            if self.head == head: self.data[span] = line; self.head = end; self._words[HEAD] = end; self._words[LINES] = self.accepted = accepted; length = 0  # noqa: E501, E701, E702
+            # fmt: on
+            if not length:
+                if level >= self.wake_level:
+                    self._wake()
+                return True
+        return self._put_slowly(line, level)
+
+    def put_nowait(self, line: bytes, level: int) -> bool | None:
+        """Put one line without waiting and without counting it when there is no room.
+
+        Returns:
+            True when it was accepted, None when there is no room now, False when there will never
+            be (the pipeline has stopped; the line is counted).
+        """
+        if self._ready_to_put(line, level) is False:
+            return False
+        return True if self._commit(line, self._top(level)) else None
+
+    async def aput(self, line: bytes, level: int) -> bool:
+        """Put one line, waiting for room as long as it takes.
+
+        Cancellation is raised only when the line was not accepted.
+
+        Returns:
+            Whether the line was accepted: always, unless the pipeline has stopped.
+        """
+        accepted = self.put_nowait(line, level)
+        if accepted is None:
+            accepted = await self.overflow.wait_async(lambda: self.put_nowait(line, level))
+        if accepted and level >= self.wake_level:
+            self._wake()
+        return accepted
+
+    def _put_slowly(self, line: bytes, level: int) -> bool:
+        """Put across the wrap-around, into the headroom, into a new ring, or not at all."""
+        ready = self._ready_to_put(line, level)
+        if ready is not None:
+            return ready
+        if self._commit(line, self._top(level)):
+            self.overflow.has_room()
+        else:
+            # Waiting makes sense only where a collector can make room.
+            if self._started:
+                self._wake()
+            reason = self.overflow.wait(
+                lambda: self._commit(line, self._top(level)), may_wait=self._started
+            )
+            if reason is not None:
+                self.count_drop(level, reason)
+                return False
+        if level >= self.wake_level:
+            self._wake()
+        return True
+
+    def _ready_to_put(self, line: bytes, level: int) -> bool | None:
+        """Return None when there is a ring to put into, else what became of the line."""
+        if self.head < DETACHED:
+            return None
+        if self._child and self.renew is not None and self._renew_in_child(self.renew):
+            return None
+        if self.late is not None and self.late(line, level):
+            self.accepted += 1
+            return True
+        self._stopped_drops += 1
+        report_late_call()
+        return False
+
+    def _renew_in_child(self, renew: Callable[[int], Ring]) -> bool:
+        """Make the ring of a forked child; say whether there is one now."""
+        thread = threading.get_ident()
+        # fmt: off
+        if self._renewing is None: self._renewing = thread  # noqa: E701
+        # fmt: on
+        if self._renewing == thread:
+            # A signal handler that logs while its own thread is at it gets here, too.
+            if self._in_renew:
+                return False
+            self._in_renew = True
+            try:
+                self.attach(renew(self._next_base))
+                self._child = False
+            finally:
+                self._in_renew = False
+                self._renewing = None
+            return True
+        deadline = time.monotonic() + _RENEW_TIMEOUT
+        while self.head >= DETACHED and time.monotonic() < deadline:
+            time.sleep(0.001)
+        return self.head < DETACHED
+
+    def _top(self, level: int) -> int:
+        """Return the position that ``head`` must not pass for a line of this level."""
+        top = self._words[TAIL] + self._size
+        reserved = self._size // 8
+        self._limit = top - reserved
+        return top if level >= WARNING else top - reserved
+
+    def _commit(self, line: bytes, top: int) -> bool:
+        """Put the line if it fits below ``top``."""
+        length = len(line)
+        while True:
+            head = self.head
+            end = head + length
+            if end > top:
+                return False
+            at = head & self._mask
+            room = self._size - at
+            accepted = self.accepted + 1
+            done = False
+            # fmt: off
+            if length <= room:
+                span = slice(at, at + length)
+                if self.head == head: self.data[span] = line; self.head = end; self._words[HEAD] = end; self._words[LINES] = self.accepted = accepted; done = True  # noqa: E501, E701, E702
+            else:
+                last, first = slice(at, self._size), slice(0, length - room)
+                before, after = line[:room], line[room:]
+                if self.head == head: self.data[last] = before; self.data[first] = after; self.head = end; self._words[HEAD] = end; self._words[LINES] = self.accepted = accepted; done = True  # noqa: E501, E701, E702
+            # fmt: on
+            if done:
+                return True
+
+    def _wake(self) -> None:
+        self.wake_level = WAKE_NEVER
+        wake = self.wake
+        if wake is not None:
+            wake()
+
+    def count_drop(self, level: int, reason: str) -> None:
+        """Count a call that was not accepted."""
+        word = dropped_word(level, reason)
+        if self.head < DETACHED:
+            self._words[word] += 1
+        else:
+            self._stopped_drops += 1
+
+    @property
+    def stopped_drops(self) -> int:
+        """Calls that came after the pipeline had stopped."""
+        return self._stopped_drops
+
+    @property
+    def next_base(self) -> int:
+        """A position no ring of this process has reached, for :meth:`Ring.create`.
+
+        A put that was computed for one ring can then never commit into another.
+        """
+        return self._next_base
+
+    def attach(self, ring: Ring) -> Ring | None:
+        """Go on in another ring, and move there what only this process can see.
+
+        Args:
+            ring: A fresh ring whose first position is at least :attr:`next_base`.
+
+        Returns:
+            The ring used until now, None if there was none.
+        """
+        old = self.ring
+        carried = 0
+        if old is not None and self.head < DETACHED and old.path is None:
+            carried = self._carry_over(old, ring)
+        else:
+            self.accepted = 0
+        data, words, size, mask = ring.data, ring.words, ring.size, ring.size - 1
+        limit = ring.tail + size - size // 8
+        while True:
+            # What was logged since is moved as well; nothing is logged between check and switch.
+            head = self.head
+            if old is not None and head < DETACHED and old.path is None:
+                carried += self._append(old, ring, carried)
+            start = ring.head
+            switched = False
+            # fmt: off
+            if self.head == head: self.data = data; self._words = words; self._size = size; self._mask = mask; self._limit = limit; self.ring = ring; self.head = start; switched = True  # noqa: E501, E701, E702
+            # fmt: on
+            if switched:
+                break
+        self._next_base = (ring.head // size + 4) * max(size, 1 << 30)
+        self._started = ring.path is not None or self.wake is not None
+        return old
+
+    def _carry_over(self, old: Ring, new: Ring) -> int:
+        for word in range(DROPPED, DROPPED + 5 * len(REASONS)):
+            new.words[word] = old.words[word]
+        return old.tail
+
+    def _append(self, old: Ring, new: Ring, start: int) -> int:
+        """Copy lines that came into a private ring from ``start`` on; return how far it got."""
+        end = old.head
+        room = new.size - new.size // 8 - (new.head - new.tail)
+        fitting = old.line_end(start, min(end, start + room))
+        line = old.read(start, fitting)
+        at = new.head & (new.size - 1)
+        new.data[at : at + len(line)] = line
+        new.words[HEAD] = new.head + len(line)
+        lost = old.read(fitting, end).count(b"\n")
+        new.words[dropped_word(20, "full")] += lost
+        self.accepted -= lost
+        new.words[LINES] = self.accepted
+        return end - start
+
+    def detach(self) -> Ring | None:
+        """Accept nothing any more; return the ring, which holds every accepted line."""
+        ring = self.ring
+        # fmt: off
+        self.head = DETACHED; self.ring = None  # noqa: E702
+        # fmt: on
+        self.wake_level = WAKE_NEVER
+        return ring
+
+    def _after_fork(self) -> None:
+        if self.ring is None:
+            return
+        # The ring belongs to the parent; the child makes its own at its first call.
+        self._child = self.renew is not None
+        self.accepted = 0
+        self.wake = None
+        self.wake_level = WAKE_NEVER
+        self.overflow.after_fork()
+        self._renewing = None
+        self._in_renew = False
+        if self._child:
+            self.detach()
+
+
+class LockedProducer(Producer):
+    """The same puts under a lock, for interpreters where the lock-free one was not shown right."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self, overflow: Overflow | None = None) -> None:
+        self._lock = threading.RLock()
+        super().__init__(overflow)
+
+    def put(self, line: bytes, level: int) -> bool:
+        """Put one line into the ring; see :meth:`Producer.put`."""
+        with self._lock:
+            return super().put(line, level)
+
+    def put_nowait(self, line: bytes, level: int) -> bool | None:
+        """Put one line without waiting; see :meth:`Producer.put_nowait`."""
+        with self._lock:
+            return super().put_nowait(line, level)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.RLock()
+        super()._after_fork()
+
+
+def make_producer(overflow: Overflow | None = None) -> Producer:
+    """Return the producer that is right for this interpreter."""
+    lock_free = (
+        sys.implementation.name == "cpython"
+        and sys.version_info[:2] in LOCK_FREE
+        and not sysconfig.get_config_var("Py_GIL_DISABLED")
+    )
+    return Producer(overflow) if lock_free else LockedProducer(overflow)
+
+
+def _after_fork_in_child() -> None:
+    for producer in list(_live):
+        producer._after_fork()  # pyright: ignore[reportPrivateUsage]
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
