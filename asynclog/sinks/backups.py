@@ -1,0 +1,99 @@
+"""The numbered backups of a rotated file: their names, their order, and room for one more.
+
+A process can be killed between any two of the steps here. What holds all the same: every byte is
+under exactly one name that counts, because a file is only ever renamed to a name that is free, and
+because of a plain file and its compressed twin only the plain one counts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+COMPRESSED_SUFFIX = ".gz"
+UNFINISHED_SUFFIX = ".gz.tmp"
+
+
+@dataclass(frozen=True, slots=True)
+class Backups:
+    """What lies beside ``path`` under its numbered names.
+
+    Attributes:
+        path: The file that is written to.
+        plain: Numbers of ``events.jsonl.1``, ``.2``, ...
+        compressed: Numbers of ``events.jsonl.1.gz``, ``.2.gz``, ...
+        unfinished: Numbers of compressions that were interrupted.
+    """
+
+    path: Path
+    plain: frozenset[int]
+    compressed: frozenset[int]
+    unfinished: frozenset[int]
+
+    @classmethod
+    def look(cls, path: Path) -> Backups:
+        """Look at the directory; a missing one holds nothing."""
+        pattern = re.compile(re.escape(path.name) + r"\.([1-9][0-9]{0,8})(\.gz|\.gz\.tmp|)")
+        found: dict[str, set[int]] = {"": set(), COMPRESSED_SUFFIX: set(), UNFINISHED_SUFFIX: set()}
+        try:
+            names = os.listdir(path.parent)
+        except (FileNotFoundError, NotADirectoryError):
+            names = []
+        for name in names:
+            if match := pattern.fullmatch(name):
+                found[match[2]].add(int(match[1]))
+        return cls(path, *(frozenset(numbers) for numbers in found.values()))
+
+    def name(self, number: int, suffix: str = "") -> Path:
+        """Return the path of a backup."""
+        return self.path.with_name(f"{self.path.name}.{number}{suffix}")
+
+    def paths(self) -> list[Path]:
+        """Return the backups that count, oldest first."""
+        return [
+            self.name(number, "" if number in self.plain else COMPRESSED_SUFFIX)
+            for number in sorted(self.plain | self.compressed, reverse=True)
+        ]
+
+    def settle(self) -> Backups:
+        """Remove what interrupted compressions left behind, and look again."""
+        leftovers = [self.name(number, UNFINISHED_SUFFIX) for number in self.unfinished]
+        leftovers += [
+            self.name(number, COMPRESSED_SUFFIX) for number in self.plain & self.compressed
+        ]
+        for leftover in leftovers:
+            leftover.unlink(missing_ok=True)
+        return Backups.look(self.path) if leftovers else self
+
+    def make_room(self, keep: int) -> Path:
+        """Free number 1 for the next backup and return its path.
+
+        Only what lies below the first free number moves up; with none free up to ``keep``, the
+        oldest is removed first. Numbers above ``keep`` (it was lowered) are left alone: they may
+        be somebody else's, and they do not grow.
+
+        Args:
+            keep: Highest number to use, at least 1.
+        """
+        settled = self.settle()
+        taken = dict.fromkeys(settled.compressed, COMPRESSED_SUFFIX)
+        taken |= dict.fromkeys(settled.plain, "")
+        free = next((number for number in range(1, keep + 1) if number not in taken), None)
+        if free is None:
+            self.name(keep, taken[keep]).unlink()
+            free = keep
+        for number in range(free - 1, 0, -1):
+            suffix = taken[number]
+            os.rename(self.name(number, suffix), self.name(number + 1, suffix))
+        return self.name(1)
+
+
+def rotated_set(path: Path) -> list[Path]:
+    """Return the files that hold everything written to ``path``, oldest first, the current last.
+
+    The directory is looked at once; a rotation meanwhile is the reader's to notice.
+    """
+    paths = Backups.look(path).paths()
+    return [*paths, path] if os.path.lexists(path) else paths
