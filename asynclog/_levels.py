@@ -5,7 +5,6 @@ Knows nothing of loggers; they hold a :class:`Gate` and compare one number.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Final
 
@@ -102,25 +101,28 @@ class Gate:
 class LevelTable:
     """Levels by dotted logger name, hierarchical: ``"httpx"`` covers ``"httpx.client"``.
 
+    Without a lock, which a fork or a signal handler could find taken: whoever changes the table
+    brings the gates up to date until nobody else has changed it meanwhile.
+
     Args:
         default: Level of all names that nothing else covers.
     """
 
-    __slots__ = ("_gates", "_levels", "_lock")
+    __slots__ = ("_changes", "_gates", "_levels")
 
     def __init__(self, default: int = INFO) -> None:
         self._levels: dict[str, int] = {"": default}
         self._gates: dict[str, Gate] = {}
-        # Reentrant: a signal handler or finaliser may ask for a logger inside.
-        self._lock = threading.RLock()
+        self._changes: object = None
 
     def gate(self, name: str | None) -> Gate:
         """Return the gate of a name, the same object each time."""
         key = name or ""
         gate = self._gates.get(key)
         if gate is None:
-            with self._lock:
-                gate = self._gates.setdefault(key, Gate(name or None, self._level_of(key)))
+            gate = self._gates.setdefault(key, Gate(name or None, self._level_of(key)))
+            # a change that came in between did not know of this gate yet
+            gate.level = self._level_of(key)
         return gate
 
     def set_level(self, name: str | None, level: int | str) -> None:
@@ -133,10 +135,8 @@ class LevelTable:
         Raises:
             SettingError: No such level.
         """
-        number = parse_level(level)
-        with self._lock:
-            self._levels[name or ""] = number
-            self._refresh()
+        self._levels[name or ""] = parse_level(level)
+        self._refresh()
 
     def replace(self, default: int, levels: Mapping[str, int] | None = None) -> None:
         """Forget all levels and set these; the gates stay the same objects.
@@ -145,24 +145,24 @@ class LevelTable:
             default: Level of all names that nothing else covers.
             levels: Levels by dotted logger name.
         """
-        with self._lock:
-            self._levels = {"": default, **(levels or {})}
-            self._refresh()
+        self._levels = {"": default, **(levels or {})}
+        self._refresh()
 
     def levels(self) -> dict[str, int]:
         """Return a copy of what was set, the default under ``""``."""
-        with self._lock:
-            return dict(self._levels)
+        return dict(self._levels)
 
     def _refresh(self) -> None:
-        for key, gate in list(self._gates.items()):
-            gate.level = self._level_of(key)
+        change = self._changes = object()
+        while True:
+            for key, gate in list(self._gates.items()):
+                gate.level = self._level_of(key)
+            if self._changes is change:
+                return
+            change = self._changes
 
     def _level_of(self, key: str) -> int:
-        while key not in self._levels:
+        levels = self._levels
+        while key not in levels:
             key = key.rpartition(".")[0]
-        return self._levels[key]
-
-    def after_fork_in_child(self) -> None:
-        """Make a new lock: another thread of the parent may have held the old one."""
-        self._lock = threading.RLock()
+        return levels[key]
