@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bench import gates, machine, report
 from bench.adapters import Adapter, load_adapters
@@ -33,6 +34,15 @@ def make_parser(libraries: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="raw rounds and the machine")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="the tables")
     parser.add_argument(
+        "--from",
+        dest="earlier",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="measure nothing, make the tables of earlier --json files; where two hold the same "
+        "scenario the later one counts",
+    )
+    parser.add_argument(
         "--directory", type=Path, metavar="DIR", help="where the libraries write (default: TMPDIR)"
     )
     parser.add_argument("--check", action="store_true", help="exit status 1 if a gate is missed")
@@ -55,35 +65,72 @@ def choose(
     return chosen
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what is asked for and return the exit status."""
-    known = load_adapters()
-    options = make_parser(list(known)).parse_args(arguments)
-    libraries = choose(known, options.library)
-    scale = "quick" if options.quick else "tiny" if options.tiny else "full"
-    scenarios = [SCENARIOS[name] for name in options.only]
+def measure(options: argparse.Namespace, libraries: dict[str, type[Adapter]]) -> dict[str, Any]:
+    """Run what is asked for and return the raw results."""
     directory = Path(tempfile.mkdtemp(prefix="bench-", dir=options.directory))
     try:
-        plan = Plan(scenarios, list(libraries.values()), scale, options.rounds, directory)
+        plan = Plan(
+            scenarios=[SCENARIOS[name] for name in options.only],
+            libraries=list(libraries.values()),
+            scale="quick" if options.quick else "tiny" if options.tiny else "full",
+            rounds=options.rounds,
+            directory=directory,
+        )
         distributions = [name for one in libraries.values() for name in one.distributions]
         where = machine.describe(distributions, directory)
         records = run_plan(plan, lambda text: print(text, file=sys.stderr, flush=True))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+    return {"machine": where, "scale": plan.scale, "rounds": records}
+
+
+def merge(paths: Sequence[Path]) -> dict[str, Any]:
+    """Return the results of several files as one; machine and scale are those of the last."""
+    merged: dict[str, Any] = {}
+    rounds: list[dict[str, Any]] = []
+    for path in paths:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        anew = {one["scenario"] for one in document["rounds"]}
+        rounds = [one for one in rounds if one["scenario"] not in anew] + document["rounds"]
+        merged = document
+    return {**merged, "rounds": rounds}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is asked for and return the exit status."""
+    known = load_adapters()
+    options = make_parser(list(known)).parse_args(arguments)
+    if options.earlier is not None:
+        document = merge(options.earlier)
+        seen = {one["library"] for one in document["rounds"]}
+        libraries = {name: one for name, one in known.items() if name in seen}
+    else:
+        libraries = choose(known, options.library)
+        document = measure(options, libraries)
+    records = document["rounds"]
     results = Results(records, libraries)
     verdicts = gates.judge(results)
-    page = report.render(results, verdicts, where, scenarios, scale)
+    measured = {one["scenario"] for one in records}
+    page = report.render(
+        results,
+        verdicts,
+        document["machine"],
+        [scenario for name, scenario in SCENARIOS.items() if name in measured],
+        document["scale"],
+    )
     print(page)
     if options.json is not None:
-        document = {"machine": where, "scale": scale, "rounds": records}
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        _write(options.json, json.dumps(document, indent=1) + "\n")
     if options.markdown is not None:
-        options.markdown.parent.mkdir(parents=True, exist_ok=True)
-        options.markdown.write_text(page, encoding="utf-8")
+        _write(options.markdown, page)
     broke = any("error" in record for record in records)
     missed = options.check and any(verdict.passed is False for verdict in verdicts)
     return 1 if broke or missed else 0
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -37,8 +37,11 @@ def judge(results: Results) -> list[Verdict]:
             2.5,
             at_least=True,
         ),
-        _over_share(results, DEFAULT),
-        _over_share(results, USER),
+        *(
+            _over_share(results, library, mode)
+            for library in (DEFAULT, USER)
+            for mode in ("idle", "busy")
+        ),
         _lateness(results, "loop", "loop lateness p99, logging", DEFAULT),
         _lateness(results, "loop_slow", "loop lateness p99, 20 ms sink", DEFAULT),
         _lateness(results, "loop_slow", "loop lateness p99, 20 ms sink, user processors", USER),
@@ -67,10 +70,10 @@ def _ratio(
     return Verdict(name, asked, f"{ratio.median:.3f}x [{ratio.low:.3f}, {ratio.high:.3f}]", passed)
 
 
-def _over_share(results: Results, library: str) -> Verdict:
-    name = f"calls over 1 ms beside a CPU-bound thread, {library}"
-    over = sum(results.values("cpu_beside", library, "over_calls"))
-    calls = sum(results.values("cpu_beside", library, "calls"))
+def _over_share(results: Results, library: str, mode: str) -> Verdict:
+    name = f"calls over 1 ms beside a CPU-bound thread, {mode} caller, {library}"
+    over = sum(results.values("cpu_beside", library, f"{mode}_over_calls"))
+    calls = sum(results.values("cpu_beside", library, f"{mode}_calls"))
     if not calls:
         return Verdict(name, "<= 0.1 %", "-", None)
     share = over / calls

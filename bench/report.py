@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bench._scenario import Column, Scenario
 from bench.gates import Verdict
-from bench.scenarios import Column, Scenario
 from bench.summary import Results, Spread
 
 INTRODUCTION = """\

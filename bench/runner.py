@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench._scenario import Scenario
 from bench.adapters import Adapter
-from bench.scenarios import Scenario
 
 ROOT = Path(__file__).resolve().parent.parent
 TIME_LIMIT = 180.0

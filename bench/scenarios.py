@@ -8,57 +8,19 @@ import sys
 import threading
 import time
 from array import array
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import Any, TypeAlias
 
 from bench import measure
+from bench._scenario import Column, Metrics, Scenario
+from bench.pacing import RATE, cpu_bound_thread, pace
 from bench.stage import Stage
 
-Metrics: TypeAlias = dict[str, float]
 WARM_UP = 3_000
-RATE = 2_000
 SLOW_WRITE = 0.020
 OVER_NS = 1_000_000
 # A service does not make up for every call it could not make while its loop was blocked: with a
 # sink of 20 ms a write in the call, the time owed would grow for ever.
 CATCH_UP = 30
-
-
-@dataclass(frozen=True)
-class Column:
-    """A figure of a table: its key in the metrics, title and unit, and whether it has a ratio."""
-
-    key: str
-    title: str
-    unit: str = "ns"
-    ratio: bool = False
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """One measurement, with its numbers for a full, a quick and a tiny run.
-
-    ``reference`` replaces the library's own where something else is the thing to compare with.
-    """
-
-    name: str
-    title: str
-    about: str
-    run: Callable[[Stage], Metrics]
-    columns: tuple[Column, ...]
-    rounds: int
-    full: Mapping[str, Any]
-    quick: Mapping[str, Any]
-    tiny: Mapping[str, Any]
-    drain_limit: float = 60.0
-    reference: str | None = None
-
-    def sizes(self, scale: str) -> Mapping[str, Any]:
-        """Return the numbers of a scale by its name."""
-        return {"full": self.full, "quick": self.quick, "tiny": self.tiny}[scale]
 
 
 def full_speed(stage: Stage) -> Metrics:
@@ -88,7 +50,7 @@ def paced(stage: Stage) -> Metrics:
     measure.settle()
     cpu = measure.tree_cpu_seconds()
     start = perf_counter_ns()
-    _pace(call, samples, first)
+    pace(call, samples, first)
     spent = perf_counter_ns() - start
     count = len(samples)
     stage.made(count)
@@ -107,22 +69,24 @@ def paced(stage: Stage) -> Metrics:
 def cpu_beside(stage: Stage) -> Metrics:
     call = stage.start()
     first = stage.warm_up(call, min(WARM_UP, stage.sizes["events"]))
-    samples = measure.new_samples(stage.sizes["events"])
     overhead = measure.overhead_ns()
-    measure.settle()
-    start = perf_counter_ns()
-    with _cpu_bound_thread():
-        _pace(call, samples, first)
-    spent = perf_counter_ns() - start
-    count = len(samples)
-    stage.made(count)
-    return {
-        **measure.latencies(samples, count, overhead),
-        "over_share": _over(samples, count),
-        "over_calls": sum(1 for value in samples if value > OVER_NS),
-        "rate": count / spent * 1e9,
-        "calls": count,
-    }
+    metrics: Metrics = {}
+    # A caller that sleeps gets the GIL afresh and is rarely interrupted in the call; one that
+    # works between the calls loses it at any time, and for whatever lets go of it.
+    for name, busy in (("idle", False), ("busy", True)):
+        samples = measure.new_samples(stage.sizes["events"])
+        measure.settle()
+        with cpu_bound_thread():
+            pace(call, samples, first, busy=busy)
+        count = len(samples)
+        stage.made(count)
+        first += count
+        figures = measure.latencies(samples, count, overhead)
+        metrics |= {f"{name}_{key}": value for key, value in figures.items()}
+        metrics[f"{name}_over_share"] = _over(samples, count)
+        metrics[f"{name}_over_calls"] = sum(1 for value in samples if value > OVER_NS)
+        metrics[f"{name}_calls"] = count
+    return metrics
 
 
 def loop(stage: Stage) -> Metrics:
@@ -250,39 +214,6 @@ def _over(samples: array[int], count: int) -> float:
     return sum(1 for value in samples[:count] if value > OVER_NS) / count
 
 
-def _pace(call: measure.Call, samples: array[int], first: int) -> None:
-    """Make the calls on a fixed timetable; a late one is made at once, none is left out."""
-    clock = perf_counter_ns
-    period = 1_000_000_000 // RATE
-    due = clock()
-    for i in range(len(samples)):
-        early = due - clock()
-        if early > 0:
-            time.sleep(early / 1e9)
-        start = clock()
-        call(first + i)
-        samples[i] = clock() - start
-        due += period
-
-
-@contextmanager
-def _cpu_bound_thread() -> Generator[None, None, None]:
-    ending = False
-
-    def burn() -> None:
-        value = 0
-        while not ending:
-            value = (value * 31 + 7) & 0xFFFF
-
-    thread = threading.Thread(target=burn, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ending = True
-        thread.join()
-
-
 def _loop_lateness(stage: Stage, call: measure.Call, first: int) -> Metrics:
     interval = 0.001
     seconds = stage.sizes["seconds"]
@@ -366,9 +297,18 @@ SCENARIOS: dict[str, Scenario] = {
             name="cpu_beside",
             title="Paced calls beside a thread that computes",
             about="The same pace while a thread of the process runs pure Python: whoever gives up "
-            "the GIL in a call waits up to 5 ms to get it back.",
+            "the GIL in a call waits up to 5 ms to get it back. Once with a caller that sleeps "
+            "between its calls, once with one that computes (which the interpreter itself "
+            "interrupts now and then, in a call or elsewhere).",
             run=cpu_beside,
-            columns=(Column("over_share", "calls over 1 ms", "share"), *_LATENCY),
+            columns=(
+                Column("idle_over_share", "over 1 ms, idle caller", "share"),
+                Column("idle_p50_ns", "p50"),
+                Column("idle_p999_ns", "p99.9"),
+                Column("busy_over_share", "over 1 ms, busy caller", "share"),
+                Column("busy_p50_ns", "p50"),
+                Column("busy_p999_ns", "p99.9"),
+            ),
             rounds=9,
             full={"events": 6_000},
             quick={"events": 2_000},
