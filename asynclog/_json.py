@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
 """What orjson writes and every reader of 64 bits takes back unharmed."""
@@ -71,19 +71,20 @@ def stdlib_codec() -> Codec:
 
 def _refuse(value: Any) -> None:
     """Raise for what orjson refuses and the other libraries write (so it is no cycle)."""
-    waiting: list[Any] = [value]
+    waiting: list[object] = [value]
     while waiting:
         item = waiting.pop()
-        kind: type = type(item)
-        if kind is dict:
-            for key in item:
+        if type(item) is int:
+            if not MIN_INTEGER <= item <= MAX_INTEGER:
+                raise TypeError("Integer exceeds 64-bit range")
+        elif isinstance(item, dict):
+            found = cast("dict[object, object]", item)
+            for key in found:
                 if type(key) is not str:
                     raise TypeError("Dict key must be str")
-            waiting.extend(item.values())
-        elif kind is list or kind is tuple:
-            waiting.extend(item)
-        elif kind is int and not MIN_INTEGER <= item <= MAX_INTEGER:
-            raise TypeError("Integer exceeds 64-bit range")
+            waiting.extend(found.values())
+        elif isinstance(item, (list, tuple)):
+            waiting.extend(cast("list[object]", item))
 
 
 def _refuse_constant(name: str) -> Any:
