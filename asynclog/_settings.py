@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, TypedDict, cast
 
 from ._levels import parse_level
 from .exceptions import SettingError
-from .typing import BlockingSink, Sink, SinkDeclaration
+from .typing import BlockingSink, Processor, Sink, SinkDeclaration
 
 Overflow: TypeAlias = Literal["wait", "drop"]
 CollectorKind: TypeAlias = Literal["auto", "thread", "process"]
@@ -24,12 +25,13 @@ DEFAULT_RING_SIZE = "4 MiB"
 """Room for about two seconds of a thread that does nothing but log."""
 DEFAULT_CHILD_RING_SIZE = "1 MiB"
 """Forked children are many and log little."""
-DEFAULT_MAX_EVENT_BYTES = "64 KiB"
+DEFAULT_MAX_EVENT_BYTES = 64 * 1024
 DEFAULT_OVERFLOW: Overflow = "wait"
 DEFAULT_OVERFLOW_TIMEOUT = "100 ms"
 DEFAULT_LINGER = "20 ms"
 """How long the collector lets records gather: the cost of a wake-up is shared by a batch."""
-DEFAULT_STOP_TIMEOUT = "2 s"
+DEFAULT_STOP_TIMEOUT = "1.5 s"
+"""A process with a hung sink ends within two seconds."""
 
 MIN_RING_SIZE = 64 * 1024
 MAX_RING_SIZE = 1 << 30
@@ -66,6 +68,48 @@ _DURATION_UNITS = {
     "days": 86400.0,
 }
 _QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)\s*", re.ASCII)
+
+
+class PipelineOptions(TypedDict, total=False):
+    """Settings of a pipeline beside its run directory; each is checked at once.
+
+    All but ``sinks``, ``levels`` and ``processors`` can also be given as environment variables,
+    ``ASYNCLOG_LEVEL`` and so on; an argument goes before the variable.
+
+    Attributes:
+        level: Level of all loggers, a name or number (default ``"INFO"``).
+        levels: Levels of single loggers and all below them, by dotted name.
+        sinks: Where the records go (default ``[JsonlFile(), Console()]``).
+        processors: structlog processors for every record; the last step, one line of JSON, is
+            ours. Costs about half as much again per call as the default chain.
+        collector: ``"thread"``, ``"process"`` or ``"auto"`` (default): a process when a sink is
+            heavy, a thread otherwise.
+        ring_size: Bytes of the ring, rounded up to a power of two (default ``"4 MiB"``).
+        child_ring_size: The same for forked children (default ``"1 MiB"``).
+        max_event_bytes: Longest line; longer ones are truncated and say so (default ``"64 KiB"``).
+        overflow: ``"wait"`` (default): a call waits for room up to ``overflow_timeout`` unless its
+            thread runs an event loop; ``"drop"``: never.
+        overflow_timeout: Seconds, or a text (default ``"100 ms"``).
+        linger: How long records gather before they are written (default ``"20 ms"``).
+        stop_timeout: How long ``stop()`` waits for sinks (default ``"1.5 s"``).
+        spool_dir: Where rings lie instead of ``/dev/shm``: a volume that outlives a container.
+        exception_text: Whether lines hold classic traceback texts as well, at the caller's cost.
+    """
+
+    level: int | str
+    levels: Mapping[str, int | str]
+    sinks: Sequence[AnySink]
+    processors: Sequence[Processor]
+    collector: CollectorKind
+    ring_size: int | str
+    child_ring_size: int | str
+    max_event_bytes: int | str
+    overflow: Overflow
+    overflow_timeout: float | str
+    linger: float | str
+    stop_timeout: float | str
+    spool_dir: str | os.PathLike[str]
+    exception_text: bool
 
 
 def _quantity(
@@ -206,6 +250,12 @@ class Settings:
                 return environment[variable], variable
             return default, name
 
+        known = PipelineOptions.__annotations__
+        for name in given:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, 1)
+                hint = f"Did you mean {close[0]}" if close else f"Known are {', '.join(known)}"
+                raise SettingError("a setting", "must have a known name", name, hint)
         directory = run_dir if run_dir is not None else pick("run_dir", DEFAULT_RUN_DIR)[0]
         if not os.fspath(directory):
             raise SettingError("run_dir", "must not be empty", directory)
@@ -228,18 +278,20 @@ class Settings:
         child_ring_size = min(
             ring_size, _ring_size(*pick("child_ring_size", DEFAULT_CHILD_RING_SIZE))
         )
-        max_event, name = pick("max_event_bytes", DEFAULT_MAX_EVENT_BYTES)
+        longest = child_ring_size // 8
+        max_event, name = pick("max_event_bytes", min(DEFAULT_MAX_EVENT_BYTES, longest))
         max_event_bytes = parse_size(max_event, name)
-        if max_event_bytes > child_ring_size // 8 and name == "max_event_bytes" and max_event is DEFAULT_MAX_EVENT_BYTES:
-            max_event_bytes = child_ring_size // 8
-        if not MIN_EVENT_BYTES <= max_event_bytes <= child_ring_size // 8:
+        if not MIN_EVENT_BYTES <= max_event_bytes <= longest:
             raise SettingError(
                 name,
                 f"must lie between {MIN_EVENT_BYTES} bytes and an eighth of the smallest ring "
-                f"({child_ring_size // 8} bytes)",
+                f"({longest} bytes)",
                 max_event,
-                "Long lines starve behind short ones in a small ring; give child_ring_size as well",
+                "Long lines starve behind short ones in a small ring: give ring_size and "
+                "child_ring_size as well",
             )
+        overflow, name = pick("overflow", DEFAULT_OVERFLOW)
+        _one_of(overflow, ("wait", "drop"), name)
         exception_text, _ = pick("exception_text", False)
         levels = given.get("levels") or {}
         if not isinstance(levels, Mapping):
@@ -256,9 +308,7 @@ class Settings:
             ring_size=ring_size,
             child_ring_size=child_ring_size,
             max_event_bytes=max_event_bytes,
-            overflow=cast(
-                Overflow, _one_of(*_swap(("wait", "drop"), pick("overflow", DEFAULT_OVERFLOW)))
-            ),
+            overflow="wait" if overflow == "wait" else "drop",
             overflow_timeout=parse_duration(*pick("overflow_timeout", DEFAULT_OVERFLOW_TIMEOUT)),
             linger=parse_duration(*pick("linger", DEFAULT_LINGER)),
             stop_timeout=parse_duration(*pick("stop_timeout", DEFAULT_STOP_TIMEOUT)),
@@ -266,8 +316,3 @@ class Settings:
             exception_text=str(exception_text).lower() in ("1", "true", "yes", "on"),
         )
 
-
-def _swap(
-    allowed: Sequence[str], picked: tuple[str, str]
-) -> tuple[str, Sequence[str], str]:
-    return picked[0], allowed, picked[1]

@@ -59,8 +59,15 @@ class SpoolError(AsynclogError, OSError):
         super().__init__(f"{text}. {hint}." if hint else text)
 
 
-class NotStartedError(AsynclogError, RuntimeError):
-    """An operation needs a started pipeline."""
+class AlreadyStartedError(AsynclogError, RuntimeError):
+    """A running pipeline was asked to start with other settings.
 
-    def __init__(self, operation: str) -> None:
-        super().__init__(f"{operation} needs a started pipeline; call asynclog.start() first")
+    Args:
+        run_dir: The run directory that was asked for.
+    """
+
+    def __init__(self, run_dir: object) -> None:
+        super().__init__(
+            f"the pipeline runs already, with other settings than those for {run_dir}; "
+            "stop it first, or use a Pipeline of its own for a second run"
+        )

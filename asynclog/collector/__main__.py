@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 from typing import Any, Final
 
@@ -65,11 +66,11 @@ async def _collect(plan: Plan, spool: Spool, origin: Origin) -> None:
         async with anyio.create_task_group() as tasks:
             await tasks.start(collect)
             _say({"ready": True})
-            tasks.start_soon(_obey, assembly)
+            tasks.start_soon(_obey, assembly, plan)
             with anyio.open_signal_receiver(signal.SIGTERM) as signals:
-                tasks.start_soon(_leave_when_alone, assembly)
+                tasks.start_soon(_leave_when_alone, assembly, plan)
                 async for _ in signals:
-                    collector.finish()
+                    collector.finish(time.monotonic() + plan.stop_timeout)
     except BaseException as error:
         while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]
@@ -91,21 +92,21 @@ async def _collect(plan: Plan, spool: Spool, origin: Origin) -> None:
                 assembly.files.join(plan.stop_timeout)
 
 
-async def _obey(assembly: Assembly) -> None:
+async def _obey(assembly: Assembly, plan: Plan) -> None:
     """Wake up when the parent says so; its end means nothing, others may go on logging."""
     reader = DaemonWorker("asynclog-parent")
     while await reader.run(sys.stdin.buffer.readline):
         assembly.rings.look_after(now=True)
         assembly.collector.kick()
         if not assembly.collector.alive():
-            assembly.collector.finish()
+            assembly.collector.finish(time.monotonic() + plan.stop_timeout)
     reader.close()
 
 
-async def _leave_when_alone(assembly: Assembly) -> None:
+async def _leave_when_alone(assembly: Assembly, plan: Plan) -> None:
     while assembly.collector.alive():
         await anyio.sleep(LOOK_INTERVAL)
-    assembly.collector.finish()
+    assembly.collector.finish(time.monotonic() + plan.stop_timeout)
 
 
 if __name__ == "__main__":

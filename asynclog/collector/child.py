@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import IO, Any, Final
 
@@ -64,8 +65,12 @@ class CollectorChild:
             text = "it ended" if message is None else message["error"]
             raise CollectorStartError(f"the collector process could not start: {text}")
 
-    async def watch(self, stopping: Callable[[], bool]) -> None:
-        """Listen until the process ends, or for a while after we were told to stop."""
+    async def watch(self, deadline: Callable[[], float | None]) -> None:
+        """Listen until the process ends or it is too late.
+
+        Args:
+            deadline: When to leave the process alone, on the monotonic clock; None for never.
+        """
         scope = anyio.CancelScope()
 
         async def listen() -> None:
@@ -77,10 +82,8 @@ class CollectorChild:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(listen)
             with scope:
-                while not stopping():
+                while (until := deadline()) is None or time.monotonic() < until:
                     await anyio.sleep(0.02)
-                self.kick()
-                await anyio.sleep(self._plan.stop_timeout + 0.5)
             tasks.cancel_scope.cancel()
 
     def kick(self) -> None:

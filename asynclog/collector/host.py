@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from typing import Final
 
 import anyio
 from anyio.abc import TaskStatus
-from anyio.from_thread import start_blocking_portal
 
 from .._complain import complain
 from ..intake.producer import Producer
@@ -29,6 +29,8 @@ from .stats import Tally
 
 ELECTION_INTERVAL: Final = 0.2
 """Seconds between tries to become the collector."""
+_GRACE: Final = 0.25
+"""Seconds the thread may take to end after its deadline."""
 STATS_FILE: Final = "collector.json"
 
 
@@ -63,14 +65,14 @@ class CollectorHost:
         self._producers = producers
         self._private = private
         self._tick = tick
-        self._stack = ExitStack()
+        self._thread = threading.Thread(target=self._run, name="asynclog-collector", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._assembly: Assembly | None = None
         self._child: CollectorChild | None = None
         self._last_tally: Tally | None = None
         self._stopping = False
+        self._deadline = 0.0
         self._decided = threading.Event()
-        self._ended = threading.Event()
         self._released = threading.Event()
         self._released.set()
         self._start_error: BaseException | None = None
@@ -82,12 +84,10 @@ class CollectorHost:
         Raises:
             Exception: This process was elected and a sink could not be opened.
         """
-        portal = self._stack.enter_context(start_blocking_portal(name="asynclog-collector"))
-        portal.start_task_soon(self._main)
+        self._thread.start()
         self._decided.wait()
         if self._start_error is not None:
-            self._stack.close()
-            self._released.wait(self._plan.stop_timeout)
+            self._thread.join()
             raise self._start_error
 
     def wake(self) -> None:
@@ -102,12 +102,22 @@ class CollectorHost:
         """Say whether the collector is here or in a process of ours."""
         return self._assembly is not None or self._child is not None
 
-    def finish(self) -> None:
-        """Drain what is there and end the thread, within the time the plan gives."""
+    def finish(self, deadline: float) -> None:
+        """Drain what is there and end the thread.
+
+        Args:
+            deadline: When to leave undone what is not done, on the monotonic clock.
+        """
+        self._deadline = deadline
         self._stopping = True
         self.wake()
-        self._ended.wait(self._plan.stop_timeout + 1.0)
-        self._stack.close()
+        self._thread.join(max(0.0, deadline - time.monotonic()) + _GRACE)
+
+    def end_private(self, ring: Ring) -> None:
+        """Note that nothing more comes into a ring in private memory."""
+        assembly = self._assembly
+        if assembly is not None:
+            assembly.rings.end_private(ring)
 
     def released(self, timeout: float) -> bool:
         """Wait until the lock is free; False when a hung disk keeps a thread of ours."""
@@ -132,9 +142,22 @@ class CollectorHost:
             self._child.kick()
         if self._assembly is not None:
             if self._stopping:
-                self._assembly.collector.finish()
+                self._assembly.collector.finish(self._deadline)
             else:
                 self._assembly.collector.kick()
+
+    def _run(self) -> None:
+        # Not anyio's start_blocking_portal: its context manager waits for the thread when it is
+        # collected, for ever in a forked child, which has no such thread.
+        try:
+            anyio.run(self._main)
+        except BaseException as error:
+            if self._decided.is_set():
+                complain(f"the collector thread ends: {type(error).__name__}: {error}")
+            else:
+                self._start_error = error
+        finally:
+            self._decided.set()
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -143,21 +166,13 @@ class CollectorHost:
             while not self._stopping:
                 if self._spool.elect():
                     await self._collect()
-                self._decided.set()
                 if self._start_error is not None:
                     return
+                self._decided.set()
                 await self._pause(ELECTION_INTERVAL)
                 self._tick()
-        except BaseException as error:
-            if not self._decided.is_set():
-                self._start_error = error
-            else:
-                complain(f"the collector thread ends: {type(error).__name__}: {error}")
-            raise
         finally:
             self._loop = None
-            self._decided.set()
-            self._ended.set()
 
     async def _pause(self, seconds: float) -> None:
         assert self._wake_up is not None
@@ -210,7 +225,7 @@ class CollectorHost:
                 self._assembly = assembly
                 self._decided.set()
                 if self._stopping:
-                    assembly.collector.finish()
+                    assembly.collector.finish(self._deadline)
                 while True:
                     await anyio.sleep(ELECTION_INTERVAL)
                     self._tick()
@@ -221,7 +236,7 @@ class CollectorHost:
             self._assembly = None
             assembly.close(release)
             # A thread that hangs in a write keeps the lock; everything else takes no time.
-            with anyio.move_on_after(0.5, shield=True):
+            with anyio.move_on_after(0.1, shield=True):
                 while not self._released.is_set():
                     await anyio.sleep(0.001)
 
@@ -246,7 +261,7 @@ class CollectorHost:
                 self._spool.lock.release()
             self._child = child
             self._decided.set()
-            await child.watch(lambda: self._stopping)
+            await child.watch(lambda: self._deadline if self._stopping else None)
         finally:
             self._last_tally = child.tally
             self._child = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -63,6 +64,7 @@ class Collector:
         self._publish = publish
         self._kick = anyio.Event()
         self._finishing = False
+        self._deadline = 0.0
         self._next_publication = 0.0
 
     async def run(
@@ -81,7 +83,7 @@ class Collector:
                 tasks.start_soon(self._files.run)
             task_status.started()
             await self._pump(tasks)
-            deadline = anyio.current_time() + self._stop_timeout
+            deadline = anyio.current_time() + self._deadline - time.monotonic()
             await self._drain(deadline)
             tasks.cancel_scope.cancel()
             for outlet in self._outlets:
@@ -95,9 +97,14 @@ class Collector:
         """Wake the collector; to be called on its loop."""
         self._kick.set()
 
-    def finish(self) -> None:
-        """Let :meth:`run` drain what is there and return; to be called on its loop."""
+    def finish(self, deadline: float) -> None:
+        """Let :meth:`run` drain what is there and return; to be called on its loop.
+
+        Args:
+            deadline: When to leave undone what is not done, on the monotonic clock.
+        """
         self._finishing = True
+        self._deadline = deadline
         self._kick.set()
 
     def tally(self) -> Tally:

@@ -89,3 +89,26 @@ def recover(run_dir: str | os.PathLike[str], spool_dir: Path | None = None) -> R
         rings.close()
         claim.release()
         spool.leave()
+
+
+def append_line(plan: Plan, spool: Spool, origin: Origin, line: bytes) -> bool:
+    """Write one line of a process that is about to end straight into the run's file.
+
+    Returns:
+        Whether it is written; not when another process collects, or the file cannot be written.
+    """
+    declared = plan.durable()
+    try:
+        spool.prepare()
+        if declared is None or not spool.elect():
+            return False
+        try:
+            file = declared.file(plan.run(origin))
+            file.prepare(len(line))
+            file.append([line])
+            file.close()
+        finally:
+            spool.leave()
+    except OSError:
+        return False
+    return True

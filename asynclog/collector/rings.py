@@ -95,7 +95,7 @@ class RingSet:
 
     def tally(self) -> Tally:
         """Return the counts over all rings so far; may be called from any thread."""
-        tally = Tally(self._gone.accepted, self._gone.written, 0, self._gone.dropped)
+        tally = Tally(self._gone.accepted, self._gone.written, dropped=self._gone.dropped)
         for source in list(self._sources.values()):
             try:
                 self._add(tally, source)
@@ -109,7 +109,10 @@ class RingSet:
         if source.notes:
             return
         tally.accepted += source.ring.accepted + sum(source.ring.dropped.values())
-        tally.waiting += source.waiting()
+        waiting = source.waiting()
+        tally.waiting += waiting
+        if not source.ended:
+            tally.open += waiting
         tally.written += source.stored
         if source.quarantined:
             tally.dropped["quarantined"] += source.quarantined

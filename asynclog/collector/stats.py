@@ -73,6 +73,7 @@ class Tally:
         accepted: Log calls that passed their level.
         written: Lines stored.
         waiting: Lines in rings.
+        open: Those of them that are in rings of living processes.
         dropped: Lines or calls lost, by reason.
         sinks: What became of the lines, by sink.
     """
@@ -82,12 +83,14 @@ class Tally:
         accepted: int = 0,
         written: int = 0,
         waiting: int = 0,
+        open: int = 0,
         dropped: Mapping[str, int] | None = None,
         sinks: Mapping[str, SinkReport] | None = None,
     ) -> None:
         self.accepted = accepted
         self.written = written
         self.waiting = waiting
+        self.open = open
         self.dropped: Counter[str] = Counter(dropped or {})
         self.sinks = dict(sinks or {})
 
@@ -97,6 +100,7 @@ class Tally:
             "accepted": self.accepted,
             "written": self.written,
             "waiting": self.waiting,
+            "open": self.open,
             "dropped": dict(self.dropped),
             "sinks": {name: list(report) for name, report in self.sinks.items()},
         }
@@ -105,4 +109,5 @@ class Tally:
     def from_data(cls, data: Mapping[str, Any]) -> Tally:
         """Read what :meth:`as_data` gave."""
         sinks = {name: SinkReport(*report) for name, report in data["sinks"].items()}
-        return cls(data["accepted"], data["written"], data["waiting"], data["dropped"], sinks)
+        counts = (data[name] for name in ("accepted", "written", "waiting", "open"))
+        return cls(*counts, data["dropped"], sinks)
