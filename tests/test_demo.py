@@ -1,0 +1,198 @@
+"""The demo: its table is exact, it ends early on request, it says what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from asynclog.cli.demo.tally import CELLS, Journal, Switch, Tally
+
+DEMO = [sys.executable, "-m", "asynclog.cli", "demo"]
+NEEDS = ("uvicorn", "httpx", "trio", "sklearn")
+needs_demo_packages = pytest.mark.skipif(
+    any(find_spec(package) is None for package in NEEDS), reason="needs asynclog[demo]"
+)
+ROW = re.compile(r"^(\S.*?)  +([0-9,]+)  +([0-9,]+)  +(?:([0-9,]+)  +([0-9,]+)  +)?[0-9.,]+  ")
+
+
+def rows(output: str) -> dict[str, list[int]]:
+    """Return the numbers of the first table: logged, written, dropped, lost."""
+    found = {}
+    for line in output.splitlines():
+        if match := ROW.match(line):
+            found[match[1]] = [int((number or "0").replace(",", "")) for number in match.groups()[1:]]
+    return found
+
+
+def events(run_dir: Path) -> list[dict[str, object]]:
+    """Return all events in the files of a run."""
+    lines = [line for path in run_dir.glob("events.jsonl*") for line in path.open("rb")]
+    assert all(line.endswith(b"\n") for line in lines)
+    return [json.loads(line) for line in lines]
+
+
+@needs_demo_packages
+@pytest.mark.slow
+def test_every_event_of_every_source_is_accounted_for(run_dir: Path):
+    """The sources' own counts, the files and the exit code agree, for forked workers as well."""
+    done = subprocess.run(
+        [*DEMO, "--seconds", "2", "--run-dir", str(run_dir)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = rows(done.stdout)
+    names = ["HTTP service", "trio tasks", "main thread"]
+    if find_spec("torch"):
+        names += ["torch training loop", "DataLoader workers"]
+    else:
+        assert "torch is not installed" in done.stdout
+    logged, written, dropped, lost = table.pop("all")
+    assert sorted(table) == sorted(names)
+    assert all(row[0] > 0 for row in table.values())
+    assert logged == sum(row[0] for row in table.values()) == written + dropped
+    assert lost == 0
+    assert written == sum("demo" in event for event in events(run_dir))
+    assert "0 failed" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@needs_demo_packages
+@pytest.mark.slow
+def test_an_interrupt_ends_it_early_with_the_table(run_dir: Path):
+    """After Ctrl-C to the whole process group the table is printed and the file is complete."""
+    with subprocess.Popen(
+        [*DEMO, "--seconds", "100", "--run-dir", str(run_dir)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as demo:
+        assert demo.stderr is not None
+        overdue = threading.Timer(100, demo.kill)
+        overdue.start()
+        try:
+            # The console shows the first progress a second after logging began.
+            told = []
+            for line in demo.stderr:
+                told.append(line)
+                if "progress" in line:
+                    break
+            assert told, "the demo said nothing"
+            os.killpg(demo.pid, signal.SIGINT)
+            interrupted = time.monotonic()
+            output, rest = demo.communicate()
+        finally:
+            overdue.cancel()
+    assert demo.returncode == 0, output + "".join(told) + rest
+    assert time.monotonic() - interrupted < 30
+    assert "ended early on request" in output
+    logged, written, dropped, lost = rows(output)["all"]
+    assert logged == written + dropped
+    assert lost == 0
+    assert written == sum("demo" in event for event in events(run_dir))
+
+
+@pytest.mark.parametrize("package", ["httpx", "uvicorn", "trio", "sklearn"])
+def test_a_missing_package_is_one_line(package: str, run_dir: Path):
+    """Without one of its packages the demo names it, says how to install it, and exits with 2."""
+    code = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "from asynclog.cli import main\n"
+        f"main(['demo', '--run-dir', {str(run_dir)!r}])"
+    )
+    for other in NEEDS[: NEEDS.index(package)]:
+        if find_spec(other) is None:
+            pytest.skip(f"{other} would be named first")
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        f"Error: asynclog demo needs the package {package}, which is not installed. "
+        "Install it with: python -m pip install 'asynclog[demo]'"
+    )
+    assert "Traceback" not in done.stderr
+    assert not run_dir.exists()
+
+
+class TestTally:
+    """A histogram with a known error."""
+
+    @pytest.mark.parametrize("nanoseconds", [0, 1, 31, 32, 63, 64, 65, 1_000, 123_456, 10**9, 10**10])
+    def test_a_duration_is_known_to_three_percent(self, nanoseconds: int):
+        """What comes out is what went in, within the width of a cell."""
+        tally = Tally()
+        tally.add(nanoseconds)
+        assert tally.quantile(0.5) == pytest.approx(nanoseconds, rel=0.032)
+        assert tally.count == 1
+
+    def test_any_duration_is_counted(self):
+        """One that is too long, or negative, is counted at the end of the scale."""
+        tally = Tally()
+        tally.add(10**15)
+        tally.add(-5)
+        assert tally.count == 2
+        assert tally.cells[0] == tally.cells[CELLS - 1] == 1
+
+    def test_quantiles(self):
+        """Half of the calls are not above the median; p99.9 sees one in five hundred."""
+        tally = Tally()
+        for _ in range(499):
+            tally.add(10)
+        tally.add(60)
+        assert tally.quantile(0.5) == 10
+        assert tally.quantile(0.99) == 10
+        assert tally.quantile(0.999) == 60
+        assert Tally().quantile(0.5) == 0
+
+    def test_the_sum_of_tallies(self):
+        """A sum has all durations of its parts."""
+        one, other = Tally(), Tally([0] * CELLS)
+        one.add(5)
+        other.add(50)
+        whole = Tally.total([one, other])
+        assert (whole.count, whole.quantile(0.1), whole.quantile(1)) == (2, 5, 50)
+
+
+class Log:
+    """A logger that remembers, and raises on request."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def bind(self, **context: object) -> Log:
+        return self
+
+    def info(self, event: str, **fields: object) -> None:
+        if event == "raise":
+            raise ValueError
+        self.seen.append(event)
+
+    async def ainfo(self, event: str, **fields: object) -> None:
+        self.info(event)
+
+
+def test_a_journal_counts_calls_that_returned():
+    """Calls count when they have returned, not when they raise, and not while it is silent."""
+    log, switch = Log(), Switch()
+    journal = Journal(log, Tally(), switch)
+    journal.info("silent")
+    switch.logging = True
+    journal.bind(a=1).info("one")
+    with pytest.raises(ValueError):
+        journal.info("raise")
+    assert log.seen == ["one"]
+    assert journal.tally.count == 1
