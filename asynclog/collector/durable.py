@@ -167,12 +167,12 @@ def _finish(path: Path, intent: Intent, content: bytes) -> int:
         if size == intent.offset + common:
             _append(descriptor, content[common:])
             return len(content)
-        if size > intent.offset:
+        if common and size > intent.offset:
             # Foreign bytes behind a torn piece: end the line, keep the whole ones before it.
             if _read(descriptor, size - 1, 1) != b"\n":
                 _append(descriptor, b"\n")
             return content.rfind(b"\n", 0, common) + 1
-        # Cut below our offset from outside: what we wrote is gone.
+        # Nothing of ours is there: the file was cut from outside, or is another one by now.
         return 0
     finally:
         os.close(descriptor)

@@ -35,7 +35,7 @@ DROPPED: Final = 32
 _HOST_AT, _HOST_BYTES = 2048, 256
 
 REASONS: Final = ("full", "timeout", "failed", "stopped")
-"""Why a call was not accepted: no room and no waiting, waited in vain, broke on the way, too late."""
+"""Why a call was not accepted: no room and no waiting, waited in vain, broke, too late."""
 LEVEL_SLOTS: Final = (10, 20, 30, 40, 50)
 """Levels that are counted apart; a level in between counts as the next lower one."""
 
