@@ -174,7 +174,7 @@ def test_a_file_that_is_gone_or_was_cut_is_written_anew(tmp_path: Path) -> None:
         ring.intent = Intent(status.st_dev, status.st_ino, 1000, ring.head)
         if prepare == "missing":
             (tmp_path / "elsewhere").mkdir()
-                os.rename(path, tmp_path / "elsewhere" / path.name)
+            os.rename(path, tmp_path / "elsewhere" / path.name)
         else:
             os.truncate(path, 0)
         source = Source(ring)
