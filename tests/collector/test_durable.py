@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -107,36 +108,43 @@ def test_any_sequence_of_failures_loses_and_doubles_nothing(
     """Several rings, writes that fail anywhere, collectors that die: each line once, in order."""
     directory = tmp_path_factory.mktemp("run")
     disk = Disk(max_bytes=data.draw(st.sampled_from([None, 400])))
-    durable = DurableFile(disk.file, run_in(directory))
     sources = [
         Source(ring_with([b'{"ring":%d,"n":%d}\n' % (ring, n) for n in range(30)], ring))
         for ring in range(3)
     ]
-    for _ in range(200):
-        if all(source.drained() for source in sources):
-            break
-        disk.fail_after = data.draw(st.none() | st.integers(0, 200))
-        if data.draw(st.integers(0, 4)) == 0:
-            # The collector dies: a new one knows only what is in the rings.
-            durable.close()
+    with ExitStack() as collectors:
+
+        def new_collector() -> DurableFile:
+            """Return one that knows only what is in the rings."""
+            collectors.close()
             durable = DurableFile(disk.file, run_in(directory))
+            collectors.callback(durable.close)
             for source in sources:
                 durable.redo(source)
-        source = data.draw(st.sampled_from([s for s in sources if not s.drained()] or sources))
-        goal = data.draw(st.integers(source.ring.tail, source.ring.head))
-        try:
-            durable.redo(source)
-            durable.write(source, source.ring.line_end(source.ring.tail, goal))
-        except OSError:
-            pass
-    disk.fail_after = None
-    for source in sources:
-        durable.redo(source)
-    for source in sources:
-        durable.write(source, source.ring.head)
-    durable.close()
-    files = list(directory.glob("events.jsonl*"))
-    lines = b"".join(path.read_bytes() for path in files).splitlines(keepends=True)
+            return durable
+
+        durable = new_collector()
+        for _ in range(200):
+            unfinished = [source for source in sources if not source.drained()]
+            if not unfinished:
+                break
+            if data.draw(st.integers(0, 4)) == 0:
+                durable = new_collector()
+            source = data.draw(st.sampled_from(unfinished))
+            goal = data.draw(st.integers(source.ring.tail, source.ring.head))
+            disk.fail_after = data.draw(st.none() | st.integers(0, 200))
+            try:
+                durable.redo(source)
+                durable.write(source, source.ring.line_end(source.ring.tail, goal))
+            except OSError:
+                pass
+            disk.fail_after = None
+        durable = new_collector()
+        for source in sources:
+            durable.write(source, source.ring.head)
+    lines = b"".join(path.read_bytes() for path in directory.glob("events.jsonl*")).splitlines(
+        keepends=True
+    )
     if disk.max_bytes is None:
         for ring in range(3):
             own = [line for line in lines if line.startswith(b'{"ring":%d,' % ring)]
