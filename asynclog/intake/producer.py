@@ -342,6 +342,10 @@ class Producer:
         self._in_renew = False
         if self._child:
             self.detach()
+        else:
+            # Not started: the parent sees to what it has logged.
+            self.ring.tail = self.ring.head
+            self._words[LINES] = 0
 
 
 class LockedProducer(Producer):

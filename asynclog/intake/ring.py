@@ -133,7 +133,12 @@ class Ring:
     @classmethod
     def private(cls, size: int, origin: Origin, base: int = 0) -> Ring:
         """Make a ring in memory of this process alone, which does not outlive it."""
-        ring = cls(mmap.mmap(-1, HEADER_BYTES + size), None, None)
+        # Not shared: a forked child gets a copy instead of writing into its parent's.
+        if os.name == "posix":
+            mapping = mmap.mmap(-1, HEADER_BYTES + size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        else:
+            mapping = mmap.mmap(-1, HEADER_BYTES + size)
+        ring = cls(mapping, None, None)
         ring._fill_header(size, origin, base)
         return ring
 

@@ -257,3 +257,18 @@ def test_a_forked_child_makes_its_own_ring_at_its_first_call(
     ring.path.unlink()
     producer.detach()
     ring.close()
+
+
+def test_early_records_stay_with_the_parent() -> None:
+    """What was logged before start and fork comes out once, from the parent."""
+    producer = make_producer()
+    assert producer.put(b"parent\n", 20)
+
+    def start_in_child() -> None:
+        assert producer.put(b"child\n", 20)
+        ring = attached(producer)
+        assert content(ring) == b"child\n"
+        assert producer.accepted == 1
+
+    assert in_child(start_in_child) == 0
+    assert content(attached(producer)) == b"parent\n"
