@@ -127,9 +127,9 @@ def reset(spool_dir: Path) -> Iterator[None]:
     """Put structlog and the default pipeline back to the state in which importing leaves them."""
     del spool_dir  # asked for because what a pipeline still holds is not leaked yet
     yield
-    lifecycle = sys.modules.get("asynclog._lifecycle")
-    if lifecycle is not None:
-        lifecycle.reset()
+    put_back = getattr(sys.modules.get("asynclog._lifecycle"), "reset", None)
+    if put_back is not None:
+        put_back()
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
 
