@@ -13,7 +13,9 @@ from typing import Any, Final
 from ._exception import current_exception, exception_to_dict, stack_to_dict
 from ._fit import fit, put
 from ._json import dumps
+from ._levels import LEVELS, level_name, level_number
 from ._plain import Plain, free_name, is_plain, type_of, without_surrogates
+from ._settings import DEFAULT_MAX_EVENT_BYTES, MIN_EVENT_BYTES
 from ._snapshot import Snapshot
 from ._untrusted import failure, name_of
 from .exceptions import SettingError
@@ -30,10 +32,6 @@ __all__ = [
 
 SCHEMA_VERSION: Final = 1
 """Version of docs/reference/line-schema.md: goes up when a reader has to change."""
-DEFAULT_MAX_EVENT_BYTES: Final = 65536
-"""Bytes of a line, its end included."""
-MIN_EVENT_BYTES: Final = 512
-"""Room for the front of a line and the marks that say what is missing."""
 RESERVED: Final = frozenset(
     {"timestamp", "kind", "level", "event", "logger", "exc_info", "stack_info"}
 )
@@ -46,16 +44,6 @@ _CONTAINERS: Final[frozenset[type[Any]]] = frozenset({dict, list, tuple})
 _SHORT_TEXT: Final = 8192
 _FEW_FIELDS: Final = 256
 _MAX_NAME: Final = 40
-_LEVELS: Final = {
-    "debug": "debug",
-    "info": "info",
-    "warning": "warning",
-    "error": "error",
-    "critical": "critical",
-    "warn": "warning",
-    "exception": "error",
-    "fatal": "critical",
-}
 _SECOND: Final = 1_000_000_000
 _MILLISECONDS: Final = tuple(b"%03d" % number for number in range(1000))
 _MICROSECONDS: Final = tuple(b"%03dZ" % number for number in range(1000))
@@ -108,10 +96,12 @@ class LineEncoder:
         clock: Gives the time of a line, as `timestamp` does.
 
     Attributes:
+        max_event_bytes: As above; may be changed at any time.
+        exception_text: As above; may be changed at any time.
         timestamp: The clock.
     """
 
-    __slots__ = ("_exception_text", "_limit", "timestamp")
+    __slots__ = ("exception_text", "max_event_bytes", "timestamp")
 
     def __init__(
         self,
@@ -123,8 +113,8 @@ class LineEncoder:
         if max_event_bytes < MIN_EVENT_BYTES:
             rule = f"must be at least {MIN_EVENT_BYTES} bytes"
             raise SettingError("max_event_bytes", rule, max_event_bytes)
-        self._limit = max_event_bytes
-        self._exception_text = exception_text
+        self.max_event_bytes = max_event_bytes
+        self.exception_text = exception_text
         self.timestamp = clock or timestamp
 
     def encode(
@@ -153,7 +143,7 @@ class LineEncoder:
             else:
                 record, snapshot = self._arranged(event_dict, level, logger)
             if type_of(record["event"]) is not str:
-                snapshot = snapshot or Snapshot(self._limit)
+                snapshot = snapshot or Snapshot(self.max_event_bytes)
                 record["event"] = snapshot.text(record["event"])
             if len(record) > _FEW_FIELDS:
                 return self._careful(record)
@@ -167,7 +157,7 @@ class LineEncoder:
                         continue
                 elif kind in _SCALARS or (kind in _CONTAINERS and is_plain(value)):
                     continue
-                snapshot = snapshot or Snapshot(self._limit)
+                snapshot = snapshot or Snapshot(self.max_event_bytes)
                 record[name] = snapshot.value(value)
             if snapshot is not None and snapshot.cut:
                 put(record, "truncated", True)
@@ -178,9 +168,9 @@ class LineEncoder:
                 ValueError,
             ):  # a lone surrogate, a huge integer, a key that is no str
                 line = b""
-            if 0 < len(line) <= self._limit:
+            if 0 < len(line) <= self.max_event_bytes:
                 return line
-            return fit(record, self._limit) if line else self._careful(record)
+            return fit(record, self.max_event_bytes) if line else self._careful(record)
         except Exception as error:
             try:
                 return self._last_resort(event_dict, level, error)
@@ -215,7 +205,7 @@ class LineEncoder:
                         break
                 else:
                     body = dumps(mapping)
-                    return body[1:-1] if len(body) < self._limit else None
+                    return body[1:-1] if len(body) < self.max_event_bytes else None
                 return self._copied_fields(mapping)
             return None
         except Exception:
@@ -225,7 +215,7 @@ class LineEncoder:
         """Do what `fields` does for values that are no short scalars."""
         if len(mapping) > _FEW_FIELDS:
             return None
-        snapshot = Snapshot(self._limit)
+        snapshot = Snapshot(self.max_event_bytes)
         fields = {
             name: value
             if type_of(value) in _CONTAINERS and is_plain(value)
@@ -235,7 +225,7 @@ class LineEncoder:
         if snapshot.cut:
             return None
         body = dumps(fields)
-        return body[1:-1] if len(body) < self._limit else None
+        return body[1:-1] if len(body) < self.max_event_bytes else None
 
     def _arranged(
         self, event_dict: Mapping[str, Any], level: str, logger: str | None
@@ -277,7 +267,7 @@ class LineEncoder:
             record[free_name(key + "_", record)] = value
         if exc_info is None and stack_info is None:
             return record, None
-        snapshot = Snapshot(self._limit)
+        snapshot = Snapshot(self.max_event_bytes)
         self._add_exception(record, exc_info, stack_info, snapshot)
         return record, snapshot
 
@@ -289,7 +279,7 @@ class LineEncoder:
             error, traceback = found
             try:
                 data = exception_to_dict(
-                    error, traceback, snapshot=snapshot, text=self._exception_text
+                    error, traceback, snapshot=snapshot, text=self.exception_text
                 )
             except BaseException as failed:
                 data = failure(type_of(error), failed)
@@ -301,12 +291,12 @@ class LineEncoder:
 
     def _careful(self, record: dict[str, Any]) -> bytes:
         """Return the line of a record that cannot be handed to the JSON library as it is."""
-        snapshot = Snapshot(self._limit)
+        snapshot = Snapshot(self.max_event_bytes)
         plain = snapshot.fields(record)
         if snapshot.cut:
             put(plain, "truncated", True)
         line = dumps(plain) + b"\n"
-        return line if len(line) <= self._limit else fit(plain, self._limit)
+        return line if len(line) <= self.max_event_bytes else fit(plain, self.max_event_bytes)
 
     def _last_resort(self, event_dict: Mapping[str, Any], level: str, error: Exception) -> bytes:
         """Return a line that keeps the event's text and names what went wrong."""
@@ -321,7 +311,7 @@ class LineEncoder:
             "encoding_error": name_of(type_of(error)),
             "truncated": True,
         }
-        return fit(record, self._limit)
+        return fit(record, self.max_event_bytes)
 
 
 def _is_timestamp(value: Any) -> bool:
@@ -336,6 +326,9 @@ def _is_timestamp(value: Any) -> bool:
 
 
 def _known_level(value: Any) -> str | None:
-    if type_of(value) is not str:
+    if type_of(value) is not str or len(value) > _MAX_NAME:
         return None
-    return _LEVELS.get(value) or (_LEVELS.get(value.lower()) if len(value) <= _MAX_NAME else None)
+    if value in LEVELS:
+        return value
+    number = level_number(value.lower(), 0)
+    return level_name(number) if number else None
