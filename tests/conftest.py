@@ -102,8 +102,7 @@ def spool_dir(
 ) -> Iterator[Path]:
     """Give the test a spool of its own in shared memory, which its child processes inherit.
 
-    Fail a test that leaves a ring file there, unless it is marked ``leaks("rings")``; lock files
-    stay by design.
+    Fail a test that leaves a ring file there, unless it is marked ``leaks("rings")``.
     """
     del no_leaks  # asked for because it must look last
     for name in [*os.environ]:
@@ -191,9 +190,6 @@ def _mapped_rings() -> frozenset[str]:
 
 
 def _ring_files(spool: Path) -> list[str]:
-    """Return what lies in a spool and is no lock file."""
-    return sorted(
-        str(path.relative_to(spool))
-        for path in spool.rglob("*")
-        if path.is_file() and "lock" not in path.name
-    )
+    """Return the rings that lie in a spool, finished or half made."""
+    paths = [path for pattern in ("*.ring", "*.new") for path in spool.rglob(pattern)]
+    return sorted(str(path.relative_to(spool)) for path in paths)
