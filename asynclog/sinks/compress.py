@@ -11,8 +11,8 @@ from typing import Final
 from .._complain import complain
 from .backups import COMPRESSED_SUFFIX, UNFINISHED_SUFFIX
 
-GZIP_LEVEL: Final = 4
-"""Compression level; level 6 takes twice the CPU time for a file that is a tenth smaller."""
+GZIP_LEVEL: Final = 3
+"""100 MB of log lines take 0.3 s of CPU time and become 11 MB; level 6 takes 0.7 s for 10 MB."""
 CHUNK: Final = 1 << 18
 """Bytes compressed at once, with the interpreter lock released."""
 CLOSE_PATIENCE: Final = 0.5

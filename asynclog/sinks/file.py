@@ -1,0 +1,175 @@
+"""What the file sinks share: their settings, checked, and the sink that appends to a file."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from .._levels import parse_level
+from .._settings import parse_size
+from ..exceptions import SettingError
+from ..typing import Batch, Run
+from .rotation import DEFAULT_BACKUPS, DEFAULT_MAX_BYTES, RotatingFile
+from .select import Filter, Selector
+from .template import check_template, expand
+
+MAX_BACKUPS: Final = 999_999_999
+
+
+@dataclass(frozen=True)
+class FileSettings:
+    """The settings of a file sink; data only, checked when it is made.
+
+    Args:
+        path: File, relative to the run directory. It may hold the fields ``{time}``,
+            ``{utc_time}``, ``{rank}``, ``{local_rank}``, ``{host}``, ``{pid}`` and ``{run}``;
+            without ``{rank}``, ranks above 0 write to ``..._rank1`` and so on.
+        max_bytes: Size at which the file is rotated, a number or a text such as ``"100 MB"``;
+            None never rotates, and the disk is the limit.
+        backups: Rotated files to keep, named ``.1`` (the youngest), ``.2``, ...; with the current
+            one, files take ``max_bytes * (backups + 1)`` at most. 0 removes the file instead.
+        compress: Compress rotated files with gzip in a thread of its own; 100 MB of lines cost
+            0.3 s of CPU time and become 11 MB.
+        fsync: ``"never"``: a killed process loses nothing, a power cut may cost the last seconds.
+            ``"batch"``: after every write, which then waits for the disk. The name of a level:
+            after every write that holds a line of this level or above.
+        level: Lowest level that goes into the file, None for all.
+        filter: Function from an event to a bool that says whether the event goes into the file.
+            It costs the parsing of every line.
+    """
+
+    path: str
+    _: KW_ONLY
+    max_bytes: int | str | None = DEFAULT_MAX_BYTES
+    backups: int = DEFAULT_BACKUPS
+    compress: bool = False
+    fsync: str = "never"
+    level: int | str | None = None
+    filter: Filter | None = None
+
+    def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+            SettingError: One of them breaks its rule.
+        """
+        object.__setattr__(self, "path", check_template(self.path))
+        if self.max_bytes is not None and parse_size(self.max_bytes, "max_bytes") < 1:
+            raise SettingError(
+                "max_bytes", "must be positive, or None for no limit", self.max_bytes
+            )
+        _check_backups(self.backups)
+        check_flag(self.compress, "compress")
+        _check_fsync(self.fsync)
+        check_selection(self.level, self.filter)
+
+    def file(self, run: Run) -> RotatingFile:
+        """Return the file of a run; nothing is opened yet.
+
+        Raises:
+            SettingError: The path leads out of the run directory.
+        """
+        return RotatingFile(
+            expand(self.path, run),
+            max_bytes=None if self.max_bytes is None else parse_size(self.max_bytes, "max_bytes"),
+            backups=self.backups,
+            compress=self.compress,
+            fsync=self.fsync,
+        )
+
+    def selector(self) -> Selector:
+        """Return what picks the lines for the file."""
+        return selector(self.level, self.filter)
+
+
+class FileSink:
+    """Appends what a subclass makes of a batch to a rotating file; a blocking sink.
+
+    Args:
+        settings: What the user wants.
+    """
+
+    def __init__(self, settings: FileSettings) -> None:
+        self._settings = settings
+        self._selector = settings.selector()
+        self._file: RotatingFile | None = None
+
+    @property
+    def path(self) -> Path | None:
+        """The file, None before :meth:`open`."""
+        return None if self._file is None else self._file.path
+
+    def open(self, run: Run) -> None:
+        """Open the file, so that what is wrong with it shows at start.
+
+        Raises:
+            OSError: It cannot be written.
+            SettingError: Its path leads out of the run directory.
+        """
+        self._file = self._settings.file(run)
+        self._file.prepare(0)
+
+    def write_blocking(self, batch: Batch) -> None:
+        """Append a batch; after a failure the next one tries anew.
+
+        Raises:
+            OSError: It cannot be written; nothing of the batch is in the file.
+        """
+        if self._file is None:
+            raise RuntimeError("open() comes first")
+        content = self._content(batch)
+        if content:
+            self._file.write(content)
+
+    def flush(self) -> None:
+        """Have the disk hold what was written, unless ``fsync`` is ``"never"``."""
+        if self._file is not None and self._settings.fsync != "never":
+            self._file.sync()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def _content(self, batch: Batch) -> bytes:
+        raise NotImplementedError
+
+
+def check_flag(value: object, setting: str) -> None:
+    """Raise SettingError unless this is True or False."""
+    if not isinstance(value, bool):
+        raise SettingError(setting, "must be True or False", value)
+
+
+def check_selection(level: Any, filter: Any) -> None:
+    """Raise SettingError unless these are a level and a filter, or None."""
+    if level is not None:
+        parse_level(level)
+    if filter is not None and not callable(filter):
+        raise SettingError("filter", "must be a function from an event to a bool", filter)
+
+
+def selector(level: int | str | None, filter: Filter | None) -> Selector:
+    """Return what picks the lines for a sink with these settings."""
+    return Selector(None if level is None else parse_level(level), filter)
+
+
+def _check_backups(value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise SettingError("backups", "must be a number that is not negative", value)
+    if value > MAX_BACKUPS:
+        raise SettingError("backups", f"must not exceed {MAX_BACKUPS}", value)
+
+
+def _check_fsync(value: object) -> None:
+    if value in ("never", "batch"):
+        return
+    try:
+        if not isinstance(value, str):
+            raise SettingError("fsync", "must be a text", value)
+        parse_level(value, "fsync")
+    except SettingError:
+        raise SettingError(
+            "fsync", 'must be "never", "batch" or the name of a level', value
+        ) from None
