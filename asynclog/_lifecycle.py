@@ -9,10 +9,17 @@ from types import TracebackType
 from typing import Any, Literal, Self, Unpack
 
 from ._complain import complain
-from ._logger import BoundLogger, configure_structlog
+from ._logger import BoundLogger
 from ._settings import PipelineOptions
 from .collector.stats import Report, Stats
 from .pipeline import Pipeline
+
+try:
+    from ._logger import configure_structlog
+except ImportError:
+    def configure_structlog(system, chosen): 
+        import structlog
+        structlog.configure(wrapper_class=BoundLogger, processors=system.processors, logger_factory=system.outlet)
 
 _default = Pipeline()
 
@@ -184,6 +191,13 @@ class running:  # noqa: N801 - used like a function
         await _default.__aexit__(exc_type, exc, traceback)
         self.report = stop_sync()
         return False
+
+
+def reset() -> None:
+    """Stop the default pipeline and begin with a new one; for tests."""
+    global _default
+    _default.stop_sync()
+    _default = Pipeline()
 
 
 def _show_early_records() -> None:
