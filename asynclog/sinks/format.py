@@ -13,10 +13,10 @@ from typing import Any, Final, TypeAlias
 
 from .._complain import complain
 from .._levels import level_number
-from ..exceptions import SettingError
+from .console import Tracebacks
 from .escape import escape_values
 from .render import render
-from .traceback import Tracebacks, has_traceback, render_traceback
+from .traceback import has_traceback, render_traceback
 
 FormatFunction: TypeAlias = Callable[[Mapping[str, Any]], str]
 Format: TypeAlias = FormatFunction | logging.Formatter
@@ -36,17 +36,6 @@ _CALL_SITE: Final = {
     "process_name": "processName",
 }
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
-
-
-def check_format(value: object, setting: str = "format") -> None:
-    """Raise SettingError unless the value can be used as a format."""
-    if value is not None and not isinstance(value, logging.Formatter) and not callable(value):
-        raise SettingError(
-            setting,
-            "must be a function from an event to text, or a logging.Formatter",
-            value,
-            'Write e.g. format=logging.Formatter("%(asctime)s %(message)s")',
-        )
 
 
 def formatter(format: Format, tracebacks: Tracebacks = "short") -> FormatFunction:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from ..typing import Batch
-from .file import FileSettings, FileSink
+from .settings import FileSettings
+
+if TYPE_CHECKING:
+    from .file_sinks import JsonlSink
 
 DEFAULT_PATH: Final = "events.jsonl"
 
@@ -24,11 +26,6 @@ class JsonlFile(FileSettings):
 
     def make(self) -> JsonlSink:
         """Make the sink."""
+        from .file_sinks import JsonlSink
+
         return JsonlSink(self)
-
-
-class JsonlSink(FileSink):
-    """Appends lines as they are."""
-
-    def _content(self, batch: Batch) -> bytes:
-        return self._selector.raw(batch)

@@ -13,9 +13,10 @@ from functools import lru_cache
 from typing import Any, Final
 
 from .._json import dumps
+from .console import Tracebacks
 from .escape import escape
 from .select import parse
-from .traceback import Tracebacks, has_traceback, render_traceback
+from .traceback import has_traceback, render_traceback
 
 HIDDEN: Final = frozenset(
     ("timestamp", "level", "event", "logger", "kind", "quiet", "exception", "stack")

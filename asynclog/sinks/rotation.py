@@ -18,9 +18,6 @@ from .._levels import LEVELS, parse_level
 from .backups import Backups
 from .compress import Compressor
 
-DEFAULT_MAX_BYTES: Final = "100 MB"
-"""Size at which a file is rotated; with the default of 5 backups a run takes 600 MB at most."""
-DEFAULT_BACKUPS: Final = 5
 FILE_MODE: Final = 0o640
 DIRECTORY_MODE: Final = 0o700
 LOOK_INTERVAL: Final = 0.5
@@ -81,7 +78,7 @@ class RotatingFile:
         path: str | os.PathLike[str],
         *,
         max_bytes: int | None,
-        backups: int = DEFAULT_BACKUPS,
+        backups: int,
         compress: bool = False,
         fsync: str = "never",
         clock: Callable[[], float] = time.monotonic,

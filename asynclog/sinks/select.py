@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from .._complain import complain
 from .._json import loads
-from .._levels import INFO, LEVELS
+from .._levels import INFO, LEVELS, parse_level
 from ..typing import Batch
 
 Filter: TypeAlias = Callable[[Mapping[str, Any]], bool]
@@ -59,6 +59,11 @@ class Selector:
     def __init__(self, level: int | None = None, filter: Filter | None = None) -> None:
         self._level = level or 0
         self._filter = filter
+
+    @classmethod
+    def of(cls, level: int | str | None, filter: Filter | None) -> Selector:
+        """Return the selector that a sink's settings ask for."""
+        return cls(None if level is None else parse_level(level), filter)
 
     def lines(self, batch: Batch) -> list[bytes]:
         """Return the lines that the sink gets, without line ends."""

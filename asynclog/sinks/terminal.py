@@ -11,10 +11,10 @@ import io
 import os
 import select
 import sys
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
-StreamName: TypeAlias = Literal["stderr", "stdout"]
-STREAMS: Final = ("stderr", "stdout")
+from .console import StreamName
+
 PATIENCE: Final = 1.0
 """Seconds to wait for room on a stream that somebody has made non-blocking."""
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from ..typing import Batch
-from .file import FileSettings, FileSink
-from .format import Format, check_format, formatter
-from .render import render
+from .settings import FileSettings, check_format
+
+if TYPE_CHECKING:
+    from .file_sinks import TextSink
+    from .format import Format
 
 DEFAULT_PATH: Final = "events.log"
-_ANSI: Final = re.compile("\x1b\\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
@@ -39,21 +38,6 @@ class TextFile(FileSettings):
 
     def make(self) -> TextSink:
         """Make the sink."""
+        from .file_sinks import TextSink
+
         return TextSink(self)
-
-
-class TextSink(FileSink):
-    """Appends readable lines."""
-
-    def __init__(self, settings: TextFile) -> None:
-        super().__init__(settings)
-        self._text = formatter(settings.format) if settings.format is not None else render
-
-    def _content(self, batch: Batch) -> bytes:
-        text = self._text
-        lines = [text(event) for event in self._selector.events(batch)]
-        content = "\n".join([*lines, ""])
-        if "\x1b" in content:
-            # a format may be made for terminals
-            content = _ANSI.sub("", content)
-        return content.encode(errors="backslashreplace")

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import groupby
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, cast
 
+from .console import Tracebacks
 from .escape import escape
 from .source import may_read, source_line
 
-Tracebacks: TypeAlias = Literal["short", "full", "pretty"]
-STYLES: Final = ("short", "full", "pretty")
 SHORT_FRAMES: Final = 8
 """Innermost frames that ``"short"`` shows of each exception."""
 INDENT: Final = "    "

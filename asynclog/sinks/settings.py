@@ -1,19 +1,25 @@
-"""What the file sinks share: their settings, checked, and the sink that appends to a file."""
+"""The settings of sinks: checked when they are made, data only, and cheap to import.
+
+What a sink needs to work is imported when the collector makes it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .._levels import parse_level
 from .._settings import parse_size
 from ..exceptions import SettingError
-from ..typing import Batch, Run
-from .rotation import DEFAULT_BACKUPS, DEFAULT_MAX_BYTES, RotatingFile
-from .select import Filter, Selector
-from .template import check_template, expand
 
+if TYPE_CHECKING:
+    from ..typing import Run
+    from .rotation import RotatingFile
+    from .select import Filter
+
+DEFAULT_MAX_BYTES: Final = "100 MB"
+"""Size at which a file is rotated; with the default of 5 backups a run takes 600 MB at most."""
+DEFAULT_BACKUPS: Final = 5
 MAX_BACKUPS: Final = 999_999_999
 
 
@@ -54,6 +60,8 @@ class FileSettings:
         Raises:
             SettingError: One of them breaks its rule.
         """
+        from .template import check_template
+
         object.__setattr__(self, "path", check_template(self.path))
         if self.max_bytes is not None and parse_size(self.max_bytes, "max_bytes") < 1:
             raise SettingError(
@@ -70,6 +78,9 @@ class FileSettings:
         Raises:
             SettingError: The path leads out of the run directory.
         """
+        from .rotation import RotatingFile
+        from .template import expand
+
         return RotatingFile(
             expand(self.path, run),
             max_bytes=None if self.max_bytes is None else parse_size(self.max_bytes, "max_bytes"),
@@ -77,63 +88,6 @@ class FileSettings:
             compress=self.compress,
             fsync=self.fsync,
         )
-
-    def selector(self) -> Selector:
-        """Return what picks the lines for the file."""
-        return selector(self.level, self.filter)
-
-
-class FileSink:
-    """Appends what a subclass makes of a batch to a rotating file; a blocking sink.
-
-    Args:
-        settings: What the user wants.
-    """
-
-    def __init__(self, settings: FileSettings) -> None:
-        self._settings = settings
-        self._selector = settings.selector()
-        self._file: RotatingFile | None = None
-
-    @property
-    def path(self) -> Path | None:
-        """The file, None before :meth:`open`."""
-        return None if self._file is None else self._file.path
-
-    def open(self, run: Run) -> None:
-        """Open the file, so that what is wrong with it shows at start.
-
-        Raises:
-            OSError: It cannot be written.
-            SettingError: Its path leads out of the run directory.
-        """
-        self._file = self._settings.file(run)
-        self._file.prepare(0)
-
-    def write_blocking(self, batch: Batch) -> None:
-        """Append a batch; after a failure the next one tries anew.
-
-        Raises:
-            OSError: It cannot be written; nothing of the batch is in the file.
-        """
-        if self._file is None:
-            raise RuntimeError("open() comes first")
-        content = self._content(batch)
-        if content:
-            self._file.write(content)
-
-    def flush(self) -> None:
-        """Have the disk hold what was written, unless ``fsync`` is ``"never"``."""
-        if self._file is not None and self._settings.fsync != "never":
-            self._file.sync()
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
-
-    def _content(self, batch: Batch) -> bytes:
-        raise NotImplementedError
 
 
 def check_flag(value: object, setting: str) -> None:
@@ -150,9 +104,25 @@ def check_selection(level: Any, filter: Any) -> None:
         raise SettingError("filter", "must be a function from an event to a bool", filter)
 
 
-def selector(level: int | str | None, filter: Filter | None) -> Selector:
-    """Return what picks the lines for a sink with these settings."""
-    return Selector(None if level is None else parse_level(level), filter)
+def check_format(value: object) -> None:
+    """Raise SettingError unless the value can be used as a format."""
+    import logging
+
+    if value is not None and not isinstance(value, logging.Formatter) and not callable(value):
+        raise SettingError(
+            "format",
+            "must be a function from an event to text, or a logging.Formatter",
+            value,
+            'Write e.g. format=logging.Formatter("%(asctime)s %(message)s")',
+        )
+
+
+def check_choice(value: object, choices: tuple[str, ...], setting: str) -> None:
+    """Raise SettingError unless this is one of the choices."""
+    if value not in choices:
+        raise SettingError(
+            setting, f"must be one of {', '.join(repr(choice) for choice in choices)}", value
+        )
 
 
 def _check_backups(value: object) -> None:
