@@ -10,6 +10,7 @@ from bench.summary import Results
 ENOUGH_ROUNDS = 15
 DEFAULT = "asynclog"
 USER = "asynclog-user"
+SLOW_SINK = "asynclog-slow-sink"
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,10 @@ def judge(results: Results) -> list[Verdict]:
             for mode in ("idle", "busy")
         ),
         _lateness(results, "loop", "loop lateness p99, logging", DEFAULT),
-        _lateness(results, "loop_slow", "loop lateness p99, 20 ms sink", DEFAULT),
-        _lateness(results, "loop_slow", "loop lateness p99, 20 ms sink, user processors", USER),
-        _growth(results, DEFAULT),
+        _lateness(results, "loop_slow", "loop lateness p99, 20 ms file", DEFAULT),
+        _lateness(results, "loop_slow", "loop lateness p99, 20 ms sink", SLOW_SINK),
+        _growth(results, "memory growth in the burst, 20 ms file", DEFAULT),
+        _growth(results, "memory growth in the burst, 20 ms sink", SLOW_SINK),
         *_imports(results),
         _accounted(results),
     ]
@@ -92,8 +94,7 @@ def _lateness(results: Results, scenario: str, name: str, library: str) -> Verdi
     return Verdict(name, asked, measured, with_logging.median <= without.high)
 
 
-def _growth(results: Results, library: str) -> Verdict:
-    name = "memory growth in the burst"
+def _growth(results: Results, name: str, library: str) -> Verdict:
     growth = results.spread("burst", library, "growth_mib")
     if growth is None:
         return Verdict(name, "<= 32 MiB", "-", None)
@@ -135,7 +136,7 @@ def _accounted(results: Results) -> Verdict:
     problems: list[str] = []
     calls = 0
     for scenario in SCENARIOS:
-        for library in (DEFAULT, USER):
+        for library in (DEFAULT, USER, SLOW_SINK):
             sums = results.written(scenario, library)
             calls += sums["calls"]
             wrong = {

@@ -22,18 +22,27 @@ class AsynclogDefault(Adapter):
 
     def start(self, directory: Path, delay: Delay | None = None) -> None:
         import asynclog
-        from asynclog.sinks import JsonlFile
 
-        options: dict[str, Any] = {}
-        if self.user_processors:
-            options["processors"] = list(self.user_processors)
-        if delay is not None:
-            options["collector"] = "thread"
-        sink: Any = JsonlFile() if delay is None else SlowSink(directory / "events.jsonl", delay)
-        asynclog.start_sync(directory, level="INFO", sinks=[sink], **options)
+        options: dict[str, Any] = {"processors": [*self.user_processors]}
+        asynclog.start_sync(
+            directory,
+            level="INFO",
+            sinks=self.sinks(directory, delay),
+            **(options if self.user_processors else {}),
+        )
         self._asynclog = asynclog
         self._log: Any = asynclog.get_logger("bench").bind(**workload.CONTEXT)
         self._report: Any = None
+
+    def sinks(self, directory: Path, delay: Delay | None) -> list[Any]:
+        from asynclog.sinks import JsonlFile
+
+        if delay is None:
+            return [JsonlFile()]
+        from bench.adapters import _slow_jsonl
+
+        _slow_jsonl.delay = delay
+        return [_slow_jsonl.SlowJsonlFile()]
 
     def call(self) -> Call:
         info = self._log.info
@@ -77,6 +86,7 @@ class AsynclogDefault(Adapter):
             "accepted": self._report.accepted,
             "written": self._report.written,
             "dropped": dict(self._report.dropped),
+            "sinks": {name: list(sink) for name, sink in self._report.sinks.items()},
         }
 
     def fields(self, record: dict[str, Any]) -> Mapping[str, Any] | None:
@@ -92,6 +102,20 @@ class AsynclogUser(AsynclogDefault):
     imports = ""
     user_processors = (workload.add_version, workload.hide_secrets)
     expected = {**workload.EXPECTED, "version": workload.VERSION}
+
+
+class AsynclogSlowSink(AsynclogDefault):
+    name = "asynclog-slow-sink"
+    title = "asynclog, a slow sink beside the file"
+    about = "`sinks=[JsonlFile(), ...]` with a second sink that is slow instead of the file"
+    order = 42
+    imports = ""
+    scenarios = frozenset({"loop_slow", "burst"})
+
+    def sinks(self, directory: Path, delay: Delay | None) -> list[Any]:
+        from asynclog.sinks import JsonlFile
+
+        return [JsonlFile(), SlowSink(directory / "slow.out", delay or Delay(0.0))]
 
 
 class SlowSink:
