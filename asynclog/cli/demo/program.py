@@ -186,12 +186,14 @@ class Demo:
     def _start_pipeline(self) -> None:
         start_sync(
             self.run_dir,
+            level="DEBUG",
             sinks=[
                 JsonlFile(
                     max_bytes=max(FILE_BYTES, round(self.seconds * FILE_BYTES_PER_SECOND)),
                     backups=BACKUPS,
                 ),
-                Console(filter=shown),
+                # Only the progress is of that level: one line a second.
+                Console(level="INFO"),
             ],
         )
 
@@ -246,8 +248,3 @@ class Demo:
         outcome.counts["main"] = self._main.tally
         if self._interrupts.seen:
             outcome.remarks.append("ended early on request")
-
-
-def shown(event: dict[str, Any]) -> bool:
-    """Choose what the console shows: a line each second, and bad news."""
-    return event["event"] == "progress" or event["level"] not in ("debug", "info")

@@ -46,11 +46,11 @@ class Classifier:
         log = self.journal.bind(
             request_id=f"{self.requests:08x}", method=scope["method"], path=scope["path"]
         )
-        log.info("request received", client=scope["client"][1])
+        log.debug("request received", client=scope["client"][1])
         head, _, number = scope["path"].rpartition("/")
         if head == "/digits" and number.isdecimal():
             status, answer = 200, self._classify(int(number) % len(self.labels))
-            log.info("digit classified", **answer)
+            log.debug("digit classified", **answer)
         else:
             status, answer = 404, {"error": "ask for /digits/NUMBER"}
         body = json.dumps(answer).encode()
@@ -66,7 +66,7 @@ class Classifier:
         )
         await send({"type": "http.response.body", "body": body})
         elapsed = (time.perf_counter() - began) * 1e3
-        log.info("request handled", status=status, elapsed_ms=round(elapsed, 3))
+        log.debug("request handled", status=status, elapsed_ms=round(elapsed, 3))
 
     def _classify(self, at: int) -> Message:
         distances = self._norms - 2 * (self.images @ self.images[at])

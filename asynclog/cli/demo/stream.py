@@ -49,7 +49,7 @@ class Stream(Source):
                 late = time.perf_counter() - due
                 self.lateness.add(late)
                 at = step % len(self._images)
-                log.info("image sent", step=step, index=at, late_ms=round(late * 1e3, 3))
+                log.debug("image sent", step=step, index=at, late_ms=round(late * 1e3, 3))
                 await channel.send(self._images[at])
 
     async def _receive(self, channel: Any, log: Journal) -> None:
@@ -58,6 +58,6 @@ class Stream(Source):
         async for image in channel:
             ink += float(image.sum())
             images += 1
-            log.info("image counted", images=images, brightest=float(image.max()))
+            log.debug("image counted", images=images, brightest=float(image.max()))
             if images % SUMMARY_EVERY == 0:
-                await log.ainfo("stream summary", images=images, mean_ink=ink / images)
+                await log.adebug("stream summary", images=images, mean_ink=ink / images)

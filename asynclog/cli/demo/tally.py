@@ -87,12 +87,16 @@ class Logger(Protocol):
         """Return a logger with more context."""
         ...
 
+    def debug(self, event: str, **fields: Any) -> Any:
+        """Log a detail."""
+        ...
+
     def info(self, event: str, **fields: Any) -> Any:
         """Log an event."""
         ...
 
-    async def ainfo(self, event: str, **fields: Any) -> Any:
-        """Log an event; wait when there is no room."""
+    async def adebug(self, event: str, **fields: Any) -> Any:
+        """Log a detail; wait when there is no room."""
         ...
 
 
@@ -116,6 +120,14 @@ class Journal:
         """Return a journal with more context that counts in the same place."""
         return Journal(self.log.bind(**context), self.tally, self.switch)
 
+    def debug(self, event: str, **fields: Any) -> None:
+        """Log a detail."""
+        if self.switch.logging:
+            debug = self.log.debug
+            began = perf_counter_ns()
+            debug(event, **fields)
+            self.tally.add(perf_counter_ns() - began)
+
     def info(self, event: str, **fields: Any) -> None:
         """Log an event."""
         if self.switch.logging:
@@ -124,10 +136,10 @@ class Journal:
             info(event, **fields)
             self.tally.add(perf_counter_ns() - began)
 
-    async def ainfo(self, event: str, **fields: Any) -> None:
-        """Log an event; wait when there is no room."""
+    async def adebug(self, event: str, **fields: Any) -> None:
+        """Log a detail; wait when there is no room."""
         if self.switch.logging:
-            info = self.log.ainfo
+            debug = self.log.adebug
             began = perf_counter_ns()
-            await info(event, **fields)
+            await debug(event, **fields)
             self.tally.add(perf_counter_ns() - began)

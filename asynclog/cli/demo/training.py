@@ -52,7 +52,7 @@ class Samples:
         label = int(self.labels[at])
         down, right = random.randint(-1, 1), random.randint(-1, 1)
         image = need("numpy").roll(self.images[at], (down, right), axis=(0, 1))
-        self.journal.info("sample loaded", index=at, label=label, down=down, right=right)
+        self.journal.debug("sample loaded", index=at, label=label, down=down, right=right)
         return image[None], label
 
 
@@ -133,7 +133,7 @@ class Training(Source):
             loss.backward()
             self._optimizer.step()
             self.steps += 1
-            log.info(
+            log.debug(
                 "training step",
                 step=self.steps,
                 loss=loss.item(),
@@ -144,7 +144,7 @@ class Training(Source):
                 return
         self.epochs += 1
         self.accuracy = self._evaluate()
-        log.info("epoch done", accuracy=self.accuracy, steps=self.steps)
+        log.debug("epoch done", accuracy=self.accuracy, steps=self.steps)
 
     def _evaluate(self) -> float:
         images, labels = self._held_out
