@@ -1,0 +1,149 @@
+"""What of a user's structlog configuration is kept, and what stands in for the rest.
+
+A final renderer gives way to our encoder. A few processors of structlog get an equivalent: one
+that sees our frames as structlog sees its own, or one that does the same for less.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import structlog
+from structlog.contextvars import merge_contextvars as structlog_merge_contextvars
+from structlog.processors import CallsiteParameterAdder, StackInfoRenderer, TimeStamper
+
+from ._chain import ENCODE_LINE, EncodeLine
+from ._contextvars import merge_contextvars
+from ._line import timestamp
+from .typing import EventDict, Processor
+
+OUR_FRAMES: Final = "asynclog._"
+"""Beginning of the names of our modules that stand between a caller and the processors."""
+
+RENDERERS: Final[frozenset[Any]] = frozenset(
+    (
+        structlog.processors.JSONRenderer,
+        structlog.processors.KeyValueRenderer,
+        structlog.processors.LogfmtRenderer,
+        structlog.dev.ConsoleRenderer,
+        structlog.stdlib.render_to_log_kwargs,
+        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        getattr(structlog.stdlib, "render_to_log_args_and_kwargs", None),
+    )
+)
+"""Processors, or their classes, that are known to end a chain."""
+
+
+class UtcStamp:
+    """Does what ``TimeStamper(fmt="iso", utc=True)`` does.
+
+    Args:
+        key: Key of the time stamp in the event dict.
+    """
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __call__(self, _logger: Any, _method_name: str, event_dict: EventDict) -> EventDict:
+        """Add the time."""
+        event_dict[self.key] = timestamp().decode()
+        return event_dict
+
+
+class LastOfChain:
+    """Stands for the last processor of a chain of which we do not know whether it renders.
+
+    It runs once on a copy. If it gives text or arguments for a logger, it renders, and is left out
+    from then on; if it gives an event dict, it is a processor like any other.
+
+    Args:
+        processor: The processor.
+    """
+
+    __slots__ = ("processor", "renders")
+
+    def __init__(self, processor: Processor) -> None:
+        self.processor = processor
+        self.renders: bool | None = None
+
+    def __call__(self, logger: Any, method_name: str, event_dict: EventDict) -> Any:
+        """Run the processor unless it renders."""
+        if self.renders:
+            return event_dict
+        if self.renders is False:
+            return self.processor(logger, method_name, event_dict)
+        result: Any = self.processor(logger, method_name, dict(event_dict))
+        self.renders = not isinstance(result, Mapping)
+        return event_dict if self.renders else result
+
+
+def without_renderer(processors: Iterable[Processor]) -> list[Processor]:
+    """Return a chain without the renderers at its end."""
+    chain = list(processors)
+    while chain and is_renderer(chain[-1]):
+        chain.pop()
+    return chain
+
+
+def without_any_renderer(processors: Iterable[Processor]) -> list[Processor]:
+    """Return a chain that was made for structlog without its renderer, be it one we know or not."""
+    given = list(processors)
+    chain = without_renderer(given)
+    if chain and len(chain) == len(given) and not isinstance(chain[-1], LastOfChain):
+        chain[-1] = LastOfChain(chain[-1])
+    return chain
+
+
+def is_renderer(processor: Any) -> bool:
+    """Tell whether a processor is known to render, ours included."""
+    return (
+        isinstance(processor, EncodeLine)
+        or type(processor) in RENDERERS
+        or (callable(processor) and _in_renderers(processor))
+    )
+
+
+def adapted(processors: Iterable[Processor]) -> list[Processor]:
+    """Return a chain for our loggers: equivalents where there are any, and a line at the end."""
+    return [*map(equivalent, processors), ENCODE_LINE]
+
+
+def equivalent(processor: Processor) -> Processor:
+    """Return a processor that does the same in our loggers, or the processor itself."""
+    given: Any = processor
+    if given is structlog_merge_contextvars:
+        return merge_contextvars
+    if type(given) is TimeStamper and given.utc and str(given.fmt).upper() == "ISO":
+        return UtcStamp(given.key)
+    if type(given) in (CallsiteParameterAdder, StackInfoRenderer):
+        return _without_our_frames(given)
+    return processor
+
+
+def merges_contextvars(processors: Iterable[Processor]) -> bool:
+    """Tell whether a chain merges context variables."""
+    return any(
+        processor is structlog_merge_contextvars or processor is merge_contextvars
+        for processor in processors
+    )
+
+
+def _without_our_frames(processor: Any) -> Any:
+    """Return a copy that looks for the caller beyond our frames as well."""
+    ignores = getattr(processor, "_additional_ignores", None)
+    if not isinstance(ignores, (list, tuple, type(None))) or OUR_FRAMES in (ignores or ()):
+        return processor
+    result = copy.copy(processor)
+    result._additional_ignores = [*(ignores or ()), OUR_FRAMES]
+    return result
+
+
+def _in_renderers(processor: Any) -> bool:
+    try:
+        return processor in RENDERERS
+    except TypeError:
+        return False  # not hashable

@@ -1,0 +1,416 @@
+"""BoundLogger, the logger that users hold: from a call to one line, on the calling thread.
+
+Where the line goes is the producer's business.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any, Self, cast
+
+from anyio.lowlevel import checkpoint_if_cancelled
+from structlog.exceptions import DropEvent
+
+from ._chain import DEFAULT_CHAIN
+from ._complain import complain
+from ._contextvars import bound_contextvars, variables
+from ._default import default_system
+from ._fastpath import (
+    CRITICAL,
+    DEBUG,
+    ERROR,
+    INFO,
+    PLAIN_OPTIONS,
+    RESERVED,
+    SCALARS,
+    SHORT,
+    WARNING,
+    LevelHead,
+    level_head,
+    plain_dumps,
+)
+from ._json import dumps
+from ._lazy import Lazy, has_lazy, resolve
+from ._levels import parse_level
+from ._line import timestamp
+from ._outlet import LINE_END, LINE_START, ForeignOutlet, Outlet, is_line
+from ._problem import PROBLEM_KEY, add_problem, describe, name_of_callable
+from ._rendered import as_event, interpolate
+from .exceptions import SettingError
+from .typing import Processor
+
+
+class BoundLogger:
+    """A logger with bound context, for ``structlog.configure(wrapper_class=...)`` or on its own.
+
+    Its methods never wait while there is room and never raise; their twins that begin with ``a``
+    wait for room, on asyncio and trio, and raise only the cancellation that ended the wait: then
+    the record was not accepted.
+
+    Args:
+        logger: What the logger factory made.
+        processors: The chain; the list itself is kept, so that edits in place take effect.
+        context: What is bound to every record; ``logger_name`` names the logger.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_gate",
+        "_handed_out",
+        "_logger",
+        "_processors",
+        "_tail",
+        "_taken",
+        "_values",
+    )
+
+    def __init__(
+        self, logger: Any, processors: Iterable[Processor], context: dict[str, Any]
+    ) -> None:
+        outlet = logger if isinstance(logger, Outlet) else ForeignOutlet(default_system(), logger)
+        if "logger_name" in context:
+            context = context.copy()
+            outlet = outlet.named(context.pop("logger_name"))
+        self._logger: Outlet = outlet
+        self._processors = cast("list[Processor]", processors)
+        self._values = context
+        self._gate = outlet.gate
+        self._tail: bytes | None = None
+        self._taken = RESERVED
+        self._handed_out = False
+
+    @property
+    def _context(self) -> dict[str, Any]:
+        # Whoever gets the context itself may change it later, so it is encoded anew from now on.
+        self._handed_out = True
+        self._tail = None
+        return self._values
+
+    # Context
+
+    def bind(self, /, **new_values: Any) -> Self:
+        """Return a logger with these values in its context as well."""
+        values = self._values
+        # as structlog does it, for context classes of the user's
+        context = values.__class__(values, **new_values)
+        return self.__class__(self._logger, self._processors, context)
+
+    def unbind(self, /, *keys: str) -> Self:
+        """Return a logger without these keys in its context.
+
+        Raises:
+            KeyError: A key is not bound.
+        """
+        context = self._values.copy()
+        for key in keys:
+            del context[key]
+        return self.__class__(self._logger, self._processors, context)
+
+    def try_unbind(self, /, *keys: str) -> Self:
+        """Return a logger without these keys in its context, bound or not."""
+        context = self._values.copy()
+        for key in keys:
+            context.pop(key, None)
+        return self.__class__(self._logger, self._processors, context)
+
+    def new(self, /, **new_values: Any) -> Self:
+        """Return a logger with these values only in its context."""
+        context = self._values.__class__(**new_values)
+        return self.__class__(self._logger, self._processors, context)
+
+    # Levels
+
+    @property
+    def name(self) -> str | None:
+        """The dotted name, by which levels are set."""
+        return self._logger.name
+
+    def is_enabled_for(self, level: int | str) -> bool:
+        """Tell whether records of a level pass now."""
+        return self._gate.level <= (level if isinstance(level, int) else parse_level(level))
+
+    def get_effective_level(self) -> int:
+        """Return the level that applies now, as a number."""
+        return self._gate.level
+
+    isEnabledFor = is_enabled_for
+    getEffectiveLevel = get_effective_level
+
+    # Logging
+
+    def debug(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
+        """Log ``event % args`` with the fields `kw` at level debug."""
+        if self._gate.level <= 10 and (line := self._line(DEBUG, event, args, kw)):
+            self._logger.put(line, 10)
+
+    def info(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
+        """Log ``event % args`` with the fields `kw` at level info."""
+        if self._gate.level <= 20 and (line := self._line(INFO, event, args, kw)):
+            self._logger.put(line, 20)
+
+    def warning(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
+        """Log ``event % args`` with the fields `kw` at level warning."""
+        if self._gate.level <= 30 and (line := self._line(WARNING, event, args, kw)):
+            self._logger.put(line, 30)
+
+    def error(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
+        """Log ``event % args`` with the fields `kw` at level error."""
+        if self._gate.level <= 40 and (line := self._line(ERROR, event, args, kw)):
+            self._logger.put(line, 40)
+
+    def critical(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
+        """Log ``event % args`` with the fields `kw` at level critical."""
+        if self._gate.level <= 50 and (line := self._line(CRITICAL, event, args, kw)):
+            self._logger.put(line, 50)
+
+    def exception(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
+        """Log at level error with the exception that is being handled."""
+        if self._gate.level <= 40:
+            kw.setdefault("exc_info", True)
+            if line := self._line(ERROR, event, args, kw):
+                self._logger.put(line, 40)
+
+    def log(self, level: int | str, event: Any = None, /, *args: Any, **kw: Any) -> None:
+        """Log ``event % args`` with the fields `kw` at any level, a name or a number."""
+        number = level if type(level) is int else _number(level, kw)
+        if self._gate.level <= number and (line := self._line(level_head(number), event, args, kw)):
+            self._logger.put(line, number)
+
+    async def adebug(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
+        """Log at level debug, waiting for room."""
+        if self._gate.level <= 10:
+            await self._alog(DEBUG, 10, event, args, kw)
+
+    async def ainfo(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
+        """Log at level info, waiting for room."""
+        if self._gate.level <= 20:
+            await self._alog(INFO, 20, event, args, kw)
+
+    async def awarning(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
+        """Log at level warning, waiting for room."""
+        if self._gate.level <= 30:
+            await self._alog(WARNING, 30, event, args, kw)
+
+    async def aerror(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
+        """Log at level error, waiting for room."""
+        if self._gate.level <= 40:
+            await self._alog(ERROR, 40, event, args, kw)
+
+    async def acritical(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
+        """Log at level critical, waiting for room."""
+        if self._gate.level <= 50:
+            await self._alog(CRITICAL, 50, event, args, kw)
+
+    async def aexception(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
+        """Log at level error with the exception that is being handled, waiting for room."""
+        if self._gate.level <= 40:
+            kw.setdefault("exc_info", True)
+            await self._alog(ERROR, 40, event, args, kw)
+
+    async def alog(self, level: int | str, event: Any = None, /, *args: Any, **kw: Any) -> None:
+        """Log at any level, waiting for room."""
+        number = level if type(level) is int else _number(level, kw)
+        if self._gate.level <= number:
+            await self._alog(level_head(number), number, event, args, kw)
+
+    # structlog's further names for the same
+    warn = warning
+    fatal = critical
+    msg = info
+    err = error
+    awarn = awarning
+    afatal = acritical
+    amsg = ainfo
+    aerr = aerror
+
+    async def _alog(
+        self, level: LevelHead, number: int, event: Any, args: tuple[Any, ...], kw: dict[str, Any]
+    ) -> None:
+        await checkpoint_if_cancelled()
+        line = self._line(level, event, args, kw)
+        if line:
+            # The last thing that happens: what was accepted can raise nothing any more.
+            await self._logger.target.aput(line, number)
+
+    # From a call to a line
+
+    def _line(
+        self, level: LevelHead, event: Any, args: tuple[Any, ...], kw: dict[str, Any]
+    ) -> bytes | None:
+        """Return the line of a call whose level has passed; None when there is none to put."""
+        try:
+            # Nothing but the default chain: then the parts of the line are joined as they are.
+            # Whatever does not fit, exceptions included, takes the ordinary path.
+            if (
+                self._processors[0] is DEFAULT_CHAIN
+                and self._taken.isdisjoint(kw)
+                and not args
+                and not (Lazy.in_use and has_lazy(kw))
+            ):
+                tail = self._tail
+                if tail is None:
+                    tail = self._encode_context(kw)
+                head = level.heads.get(event) or level.head(event)
+                fields = self._with_contextvars(kw) if variables else kw
+                if not fields:
+                    return b"".join((LINE_START, timestamp(), head, tail, LINE_END))
+                rest = plain_dumps(fields, None, PLAIN_OPTIONS)[1:]
+                if 91 in rest or 123 in rest or rest.find(b"null") >= 0 or len(rest) > SHORT:
+                    # brackets, maybe a NaN, maybe too long: not for us to judge
+                    encoded = self._logger.fields(fields, self._taken)
+                    if encoded is None:
+                        return self._line_through_chain(level, event, args, kw)
+                    rest = encoded + LINE_END
+                line = b"".join((LINE_START, timestamp(), head, tail, b",", rest))
+                if len(line) <= SHORT or len(line) <= self._logger.encoder.max_event_bytes:
+                    return line
+        except Exception:
+            pass
+        return self._line_through_chain(level, event, args, kw)
+
+    def _encode_context(self, kw: dict[str, Any]) -> bytes:
+        """Return logger name and bound context as they stand in a line; keep them if possible.
+
+        Raises:
+            TypeError: They have to take the ordinary path.
+        """
+        outlet, values = self._logger, self._values
+        tail = b"" if outlet.name is None else b',"logger":' + dumps(outlet.name)
+        if values:
+            encoded = outlet.fields(values, RESERVED)
+            if encoded is None or (Lazy.in_use and has_lazy(values)):
+                raise TypeError("no plain values")
+            tail += b"," + encoded
+            self._taken = RESERVED.union(values)
+            if not self._taken.isdisjoint(kw):
+                raise ValueError("a name twice")
+        if not self._handed_out and all(type(value) in SCALARS for value in values.values()):
+            self._tail = tail
+        return tail
+
+    def _with_contextvars(self, kw: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields of a call with what is bound to the context before them.
+
+        Raises:
+            ValueError: A name is bound to the logger, too.
+        """
+        bound = bound_contextvars()
+        if not bound:
+            return kw
+        if not self._taken.isdisjoint(bound):
+            raise ValueError("a name twice")
+        bound.update(kw)
+        return bound
+
+    def _line_through_chain(
+        self, level: LevelHead, event: Any, args: tuple[Any, ...], kw: dict[str, Any]
+    ) -> bytes | None:
+        """Run the processors; what one of them raises is named in the record."""
+        outlet = self._logger
+        try:
+            result: Any = self._record(event, args, kw)
+            for processor in self._processors:
+                try:
+                    following: Any = processor(outlet.wrapped, level.name, result)
+                except DropEvent:
+                    return None
+                except Exception as error:
+                    result = _with_problem(result, processor, error)
+                else:
+                    if following is None:
+                        following = _with_problem(result, processor, TypeError("returned None"))
+                    result = following
+            if is_line(result):
+                return result
+            if isinstance(outlet, ForeignOutlet):
+                outlet.hand_over(level.name, result)
+                return None
+            return outlet.encoder.encode(as_event(result), level=level.name, logger=outlet.name)
+        except Exception as error:
+            return self._reduced_line(level, event, error)
+
+    def _record(self, event: Any, args: tuple[Any, ...], kw: dict[str, Any]) -> Any:
+        """Return the event dict of a call, as it enters the chain."""
+        record = self._values.copy()
+        record.update(kw)
+        if event is None:
+            event = kw.get("event")
+        elif "event" in record:
+            record["event_"] = record["event"]
+        if args:
+            try:
+                event = interpolate(event, args)
+            except Exception as error:
+                record["positional_args"] = args
+                add_problem(record, "formatting", error)
+        if event is not None:
+            record["event"] = event
+        if Lazy.in_use:
+            resolve(record)
+        return record
+
+    def _reduced_line(self, level: LevelHead, event: Any, error: Exception) -> bytes | None:
+        """Return a line that names what went wrong, or count the record as failed."""
+        outlet = self._logger
+        try:
+            return outlet.encoder.encode(
+                {"event": event, PROBLEM_KEY: describe(error)},
+                level=level.name,
+                logger=outlet.name,
+            )
+        except Exception:
+            try:
+                outlet.target.count_drop(level.number, "failed")
+            except Exception:
+                complain("a record was lost: the pipeline is broken", "broken")
+            return None
+
+    # Identity
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, BoundLogger):
+            return bool(self._values == other._values)
+        return bool(self._values == getattr(other, "_context", NotImplemented))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        # keys only: values may be secret
+        keys = ", ".join(map(str, self._values))
+        return f"<{type(self).__name__} {self.name or ''!r} bound: {keys or 'nothing'}>"
+
+    def __copy__(self) -> Self:
+        return self.bind()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.__class__(self._logger, self._processors, copy.deepcopy(self._values, memo))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if isinstance(self._logger, ForeignOutlet):
+            return self.__class__, (self._logger.wrapped, self._processors, self._values)
+        return restore_logger, (self.__class__, self.name, self._values)
+
+
+def _with_problem(result: Any, processor: Processor, error: Exception) -> Any:
+    """Return what a processor got, naming how it failed: the rest of the chain goes on with it."""
+    record = as_event(result)
+    add_problem(record, name_of_callable(processor), error)
+    return record
+
+
+def _number(level: Any, kw: dict[str, Any]) -> int:
+    """Return the number of a level given by name; one that does not exist counts as info."""
+    try:
+        return parse_level(level)
+    except SettingError as error:
+        add_problem(kw, "log", error)
+        return INFO.number
+
+
+def restore_logger(
+    kind: type[BoundLogger], name: str | None, context: dict[str, Any]
+) -> BoundLogger:
+    """Unpickle a logger: it belongs to the default pipeline of the process it arrives in."""
+    system = default_system()
+    return kind(system.outlet(name), system.processors, context)
