@@ -40,7 +40,7 @@ LAYERS = (
 )
 DEPTH = {room: number for number, layer in enumerate(LAYERS) for room in layer}
 # The logger is one room in several modules; other private modules are leaves.
-LOGGER = ("_bound", "_catch", "_chain", "_fastpath", "_logger", "_outlet")
+LOGGER = ("_adoption", "_bound", "_catch", "_chain", "_fastpath", "_logger", "_outlet")
 LEAVES = ("exceptions", "typing")
 # A restored logger asks for the default pipeline of its new process, when it is called.
 EXCEPTIONS = {("asynclog._default", "asynclog._lifecycle")}
