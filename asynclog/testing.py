@@ -1,8 +1,12 @@
 """Test doubles for sinks and a way to look at what was logged; owns no part of the pipeline.
 
 The sinks are live objects: they go into ``sinks=[...]`` as they are and need the collector in a
-thread (the default). As a pytest plugin (``pytest_plugins = ["asynclog.testing"]``) this module
-gives the fixture :func:`asynclog_events`.
+thread (the default). With ``pytest_plugins = ["asynclog.testing"]`` in ``conftest.py`` tests have
+the fixture ``asynclog_events``, which is :func:`capture_events` around the test::
+
+    def test_failure_is_logged(asynclog_events):
+        handle(broken_request)
+        assert [event["event"] for event in asynclog_events] == ["request failed"]
 """
 
 from __future__ import annotations
@@ -10,13 +14,21 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import anyio
+import structlog
+from structlog.exceptions import DropEvent
 
-from .typing import Batch, Run
+from ._json import loads
+from ._lifecycle import default_pipeline
+from ._logger import configure_structlog
+from .pipeline import Pipeline
+from .typing import Batch, EventDict, Processor, Run
 
-__all__ = ["FailingSink", "HangingSink", "RecordingSink", "SlowSink"]
+__all__ = ["FailingSink", "HangingSink", "RecordingSink", "SlowSink", "capture_events"]
 
 DEFAULT_TIMEOUT: Final = 5.0
 """Seconds the ``wait_for`` methods wait: far beyond what a loaded machine needs."""
@@ -267,3 +279,81 @@ class HangingSink(_BlockingRecorder):
             if time.monotonic() >= deadline:
                 raise TimeoutError(f"nothing was written to the hanging sink in {timeout:g} s")
             await anyio.sleep(_LOOK_EVERY)
+
+
+@contextmanager
+def capture_events(
+    level: int | str | None = "DEBUG", *, pipeline: Pipeline | None = None
+) -> Generator[list[dict[str, Any]], None, None]:
+    """Collect what is logged inside the block, instead of sending it on its way.
+
+    The events are what a file would have had: after all processors, with time stamp, level and
+    logger name, every value as JSON keeps it. They are there as soon as the call returns, from
+    every thread of this process; nothing needs to be started. Loggers of structlog are captured
+    like those of :func:`asynclog.get_logger`; when nobody has configured structlog, that is done
+    for the block.
+
+    Args:
+        level: Level for the block, of all loggers that have none by name; None leaves it alone.
+        pipeline: Whose loggers; those of the default pipeline when not given.
+
+    Yields:
+        The list that grows with each event.
+
+    Raises:
+        SettingError: There is no such level.
+    """
+    system = (default_pipeline() if pipeline is None else pipeline).loggers
+    levels = system.levels.levels()
+    if level is not None:
+        system.levels.set_level(None, level)
+    chain = system.processors
+    original = chain.copy()
+    configured = structlog.is_configured()
+    configuration = structlog.get_config()
+    events: list[dict[str, Any]] = []
+    try:
+        if pipeline is None:
+            configure_structlog(system)
+            if not configured:
+                # or module-level loggers would stay as they are now beyond the block
+                structlog.configure(cache_logger_on_first_use=False)
+        last = chain[-1]
+        chain[-1] = _Capture(last.encode if isinstance(last, _Capture) else last, events)
+        yield events
+    finally:
+        chain[:] = original
+        if pipeline is None:
+            if configured:
+                structlog.configure(**configuration)
+            else:
+                structlog.reset_defaults()
+        system.levels.replace(levels.pop(""), levels)
+
+
+class _Capture:
+    """Stands for the last processor: makes the line, keeps the event, drops the line."""
+
+    __slots__ = ("encode", "events")
+
+    def __init__(self, encode: Processor, events: list[dict[str, Any]]) -> None:
+        self.encode = encode
+        self.events = events
+
+    def __call__(self, logger: Any, method_name: str, event_dict: EventDict) -> EventDict:
+        line: Any = self.encode(logger, method_name, event_dict)
+        self.events.append(loads(line))
+        raise DropEvent
+
+
+try:
+    import pytest
+except ImportError:
+    pass
+else:
+
+    @pytest.fixture
+    def asynclog_events() -> Generator[list[dict[str, Any]], None, None]:
+        """What the test logs, as :func:`capture_events` collects it."""
+        with capture_events() as events:
+            yield events
