@@ -63,6 +63,8 @@ class CollectorChild:
             message = await self._hear()
         if message is None or "error" in message:
             text = "it ended" if message is None else message["error"]
+            while message is not None:
+                message = await self._hear()
             raise CollectorStartError(f"the collector process could not start: {text}")
 
     async def watch(self, deadline: Callable[[], float | None]) -> None:

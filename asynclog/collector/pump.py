@@ -200,11 +200,12 @@ class Collector:
             for event in [outlet.barrier() for outlet in self._outlets]:
                 if event is not None:
                     await event.wait()
-        while self._files is not None and source.ring.tail < position:
+        while self._files is not None and not source.closed and source.ring.tail < position:
             await self._files.wait_progress()
         self._publish(self.tally())
-        source.flushed(position)
-        source.flushing = False
+        if not source.closed:
+            source.flushed(position)
+            source.flushing = False
 
     async def _drain(self, deadline: float) -> None:
         """See the last records to the durable file, as far as the time allows."""

@@ -80,14 +80,12 @@ class RingSet:
         """Remove the rings of dead processes that are drained."""
         for key, source in list(self._sources.items()):
             # Its lock was tested before head is read here: nothing can come any more.
-            if source.flushing:
-                continue
             if source.ended and source.cursor >= source.ring.head and source.drained():
                 self._sources.pop(key)
                 self._add(self._gone, source)
                 if source.path is not None:
                     source.path.unlink(missing_ok=True)
-                source.ring.close()
+                source.close()
 
     def alive(self) -> bool:
         """Say whether any process may still log."""
@@ -123,5 +121,5 @@ class RingSet:
         """Unmap all rings; the files stay."""
         for source in self._sources.values():
             if source.path is not None:
-                source.ring.close()
+                source.close()
         self._sources.clear()

@@ -22,22 +22,24 @@ class Source:
 
     Attributes:
         cursor: Position up to which the lines were handed to the sinks.
-        stored: Lines that are written for good.
+        stored: Lines that are written for good, those before our time included.
         quarantined: Lines that were no JSON.
         ended: Whether the process that fills the ring is known to be gone.
         flushing: Whether somebody sees to the flush its owner waits for.
+        closed: Whether the ring is unmapped.
     """
 
-    __slots__ = ("_seen", "cursor", "ended", "flushing", "notes", "quarantined", "ring", "stored")
+    __slots__ = ("_seen", "closed", "cursor", "ended", "flushing", "notes", "quarantined", "ring", "stored")
 
     def __init__(self, ring: Ring, *, notes: bool = False) -> None:
         self.ring = ring
         self.notes = notes
         self.cursor = ring.tail
-        self.stored = 0
+        self.stored = ring.accepted - self.waiting()
         self.quarantined = 0
         self.ended = False
         self.flushing = False
+        self.closed = False
         self._seen = ring.head
 
     @property
@@ -70,6 +72,11 @@ class Source:
     def drained(self) -> bool:
         """Say whether everything in the ring is stored."""
         return self.ring.tail == self.ring.head
+
+    def close(self) -> None:
+        """Unmap the ring; the file stays."""
+        self.closed = True
+        self.ring.close()
 
     def wants_flush(self) -> int | None:
         """Return the position the owner waits for, None when it does not."""

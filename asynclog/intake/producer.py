@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Final
 
 from .overflow import Overflow, report_late_call
-from .ring import DROPPED, HEAD, LINES, REASONS, TAIL, Origin, Ring, dropped_word
+from .ring import DROPPED, HEAD, LINES, MAX_RING_SIZE, REASONS, TAIL, Origin, Ring, dropped_word
 
 WARNING: Final = 30
 ERROR: Final = 40
@@ -60,7 +60,7 @@ class Producer:
         "_in_renew",
         "_limit",
         "_mask",
-        "_next_base",
+        "_last_head",
         "_renewing",
         "_size",
         "_started",
@@ -89,7 +89,7 @@ class Producer:
         self._in_renew = False
         self._started = False
         self._stopped_drops = 0
-        self._next_base = 0
+        self._last_head = 0
         ring = Ring.private(EARLY_RING_SIZE, Origin("", os.getpid()))
         self.ring: Ring | None = ring
         self._words = ring.words
@@ -198,7 +198,7 @@ class Producer:
                 return False
             self._in_renew = True
             try:
-                self.attach(renew(self._next_base))
+                self.attach(renew(self.next_base))
                 self._child = False
             finally:
                 self._in_renew = False
@@ -265,7 +265,8 @@ class Producer:
 
         A put that was computed for one ring can then never commit into another.
         """
-        return self._next_base
+        head = self.head if self.head < DETACHED else self._last_head
+        return ((head // MAX_RING_SIZE) + 2) * MAX_RING_SIZE
 
     def attach(self, ring: Ring) -> Ring | None:
         """Go on in another ring, and move there what only this process can see.
@@ -296,7 +297,6 @@ class Producer:
             # fmt: on
             if switched:
                 break
-        self._next_base = (ring.head // size + 4) * max(size, 1 << 30)
         self._started = ring.path is not None or self.wake is not None
         return old
 
@@ -323,8 +323,10 @@ class Producer:
     def detach(self) -> Ring | None:
         """Accept nothing any more; return the ring, which holds every accepted line."""
         ring = self.ring
+        if ring is None:
+            return None
         # fmt: off
-        self.head = DETACHED; self.ring = None  # noqa: E702
+        self._last_head = self.head; self.head = DETACHED; self.ring = None  # noqa: E702
         # fmt: on
         self.wake_level = WAKE_NEVER
         return ring

@@ -19,6 +19,7 @@ from .locks import FileLock
 FORMAT_VERSION: Final = 1
 MAGIC: Final = int.from_bytes(b"ASYNCLOG", "little")
 HEADER_BYTES: Final = 4096
+MAX_RING_SIZE: Final = 1 << 30
 
 # Words of the header page.
 _MAGIC, _VERSION, _SIZE = 0, 1, 2

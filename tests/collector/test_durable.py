@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from asynclog.collector.durable import QUARANTINE, DurableFile
 from asynclog.collector.source import Source
-from asynclog.intake.ring import HEAD, Intent, Origin, Ring
+from asynclog.intake.ring import HEAD, LINES, Intent, Origin, Ring
 from asynclog.sinks.rotation import RotatingFile
 from asynclog.typing import Run
 
 HERE = Origin("here", 1)
-LINES = [b'{"n":%d,"x":"%s"}\n' % (number, b"y" * (number % 40)) for number in range(60)]
+RECORDS = [b'{"n":%d,"x":"%s"}\n' % (number, b"y" * (number % 40)) for number in range(60)]
 
 
 def run_in(directory: Path) -> Run:
@@ -36,6 +36,7 @@ def ring_with(lines: Sequence[bytes], base: int = 0) -> Ring:
         ring.data[(start + at) % ring.size] = byte
     ring.tail = start
     ring.words[HEAD] = start + len(content)
+    ring.words[LINES] = content.count(b"\n")
     return ring
 
 
@@ -61,7 +62,7 @@ class Disk:
                     file.write(part)
                 raise OSError(28, "No space left on device")
 
-        return Failing(run.directory / "events.jsonl", max_bytes=self.max_bytes)
+        return Failing(run.directory / "events.jsonl", max_bytes=self.max_bytes, backups=1000)
 
 
 @pytest.mark.parametrize("base", [0, 1])
@@ -69,11 +70,11 @@ def test_a_write_cut_at_any_byte_is_finished_by_the_next_collector(
     tmp_path: Path, base: int
 ) -> None:
     """Killed after any number of bytes: the redo leaves every line once and whole."""
-    content = b"".join(LINES[:12])
+    content = b"".join(RECORDS[:12])
     for cut in range(len(content) + 1):
         path = tmp_path / "events.jsonl"
         path.write_bytes(b"{}\n" + content[:cut])
-        ring = ring_with(LINES[:12], base)
+        ring = ring_with(RECORDS[:12], base)
         status = path.stat()
         ring.intent = Intent(status.st_dev, status.st_ino, 3, len(content))
         source = Source(ring)
@@ -90,14 +91,14 @@ def test_a_failed_write_is_tried_again_before_any_other(tmp_path: Path) -> None:
     """Two rings in one file: the torn one is finished before the other one writes."""
     disk = Disk()
     durable = DurableFile(disk.file, run_in(tmp_path))
-    first, second = Source(ring_with(LINES[:30])), Source(ring_with(LINES[30:]))
+    first, second = Source(ring_with(RECORDS[:30])), Source(ring_with(RECORDS[30:]))
     disk.fail_after = 33
     with pytest.raises(OSError, match="No space"):
         durable.write(first, first.ring.head)
     durable.write(second, second.ring.head)
     durable.write(first, first.ring.head)
     durable.close()
-    assert (tmp_path / "events.jsonl").read_bytes() == b"".join(LINES)
+    assert (tmp_path / "events.jsonl").read_bytes() == b"".join(RECORDS)
 
 
 @settings(max_examples=60, deadline=None)
@@ -157,11 +158,11 @@ def test_any_sequence_of_failures_loses_and_doubles_nothing(
 def test_foreign_bytes_behind_a_torn_piece(tmp_path: Path) -> None:
     """Whole lines of ours stay, the torn one is written again, the fragment is ended."""
     path = tmp_path / "events.jsonl"
-    content = b"".join(LINES[:3])
-    torn = len(LINES[0]) + 4
+    content = b"".join(RECORDS[:3])
+    torn = len(RECORDS[0]) + 4
     path.write_bytes(content[:torn] + b"foreign without end")
     status = path.stat()
-    ring = ring_with(LINES[:3])
+    ring = ring_with(RECORDS[:3])
     ring.intent = Intent(status.st_dev, status.st_ino, 0, len(content))
     source = Source(ring)
     durable = DurableFile(Disk().file, run_in(tmp_path))
@@ -169,7 +170,7 @@ def test_foreign_bytes_behind_a_torn_piece(tmp_path: Path) -> None:
     durable.write(source, ring.head)
     durable.close()
     lines = path.read_bytes().splitlines(keepends=True)
-    assert lines == [LINES[0], LINES[1][:4] + b"foreign without end\n", LINES[1], LINES[2]]
+    assert lines == [RECORDS[0], RECORDS[1][:4] + b"foreign without end\n", RECORDS[1], RECORDS[2]]
 
 
 def test_a_file_that_is_gone_or_was_cut_is_written_anew(tmp_path: Path) -> None:
@@ -178,7 +179,7 @@ def test_a_file_that_is_gone_or_was_cut_is_written_anew(tmp_path: Path) -> None:
     for prepare in ("missing", "truncated"):
         path.write_bytes(b"z" * 1000)
         status = path.stat()
-        ring = ring_with(LINES[:3])
+        ring = ring_with(RECORDS[:3])
         ring.intent = Intent(status.st_dev, status.st_ino, 1000, ring.head)
         if prepare == "missing":
             (tmp_path / "elsewhere").mkdir()
@@ -190,12 +191,12 @@ def test_a_file_that_is_gone_or_was_cut_is_written_anew(tmp_path: Path) -> None:
         durable.redo(source)
         durable.write(source, ring.head)
         durable.close()
-        assert path.read_bytes() == b"".join(LINES[:3])
+        assert path.read_bytes() == b"".join(RECORDS[:3])
 
 
 def test_garbage_in_a_dead_ring_goes_to_quarantine(tmp_path: Path) -> None:
     """What is no JSON is kept apart and counted; the lines around it are written."""
-    good, bad = LINES[:4], [b"\x00\x01garbage\n", b'{"half": \n', b"[1]\n"]
+    good, bad = RECORDS[:4], [b"\x00\x01garbage\n", b'{"half": \n', b"[1]\n"]
     ring = ring_with([good[0], bad[0], good[1], good[2], bad[1], bad[2], good[3], b"no end"])
     source = Source(ring)
     source.ended = True
