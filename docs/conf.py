@@ -4,7 +4,7 @@ import asynclog
 
 project = "asynclog"
 author = "asynclog contributors"
-copyright = f"2026 {author}"  # noqa: A001
+copyright = f"2026 {author}"
 release = version = asynclog.__version__
 
 extensions = [
