@@ -16,7 +16,7 @@ from ._json import dumps
 from ._levels import LEVELS, level_name, level_number
 from ._plain import Plain, free_name, is_plain, type_of, without_surrogates
 from ._settings import DEFAULT_MAX_EVENT_BYTES, MIN_EVENT_BYTES
-from ._snapshot import Snapshot
+from ._snapshot import Snapshot, as_dict
 from ._untrusted import failure, name_of
 from .exceptions import SettingError
 
@@ -130,6 +130,8 @@ class LineEncoder:
             logger: Name of the logger.
         """
         try:
+            if type_of(event_dict) is not dict:
+                event_dict = as_dict(event_dict)
             snapshot: Snapshot | None = None
             if _ARRANGED.isdisjoint(event_dict):
                 record: dict[str, Any] = {
@@ -185,7 +187,7 @@ class LineEncoder:
         """Return fields as ``b'"a":1,"b":"x"'``, to be put between others in a line.
 
         Args:
-            mapping: The fields.
+            mapping: The fields, an exact dict.
             taken: Names that the rest of the line has already.
 
         Returns:
@@ -234,7 +236,7 @@ class LineEncoder:
 
         A value that does not have that meaning stays in the line as ``name_``.
         """
-        rest = dict(event_dict)
+        rest: dict[str, Any] = {**event_dict}
         moved: dict[str, Any] = {}
         record: dict[str, Any] = {}
         stamp = rest.pop("timestamp", None)

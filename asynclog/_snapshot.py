@@ -248,6 +248,17 @@ class Snapshot:
         return text if text.isascii() else without_surrogates(text)
 
 
+def as_dict(mapping: Any) -> dict[Any, Any]:
+    """Return the first items of a mapping of any class as a plain dict.
+
+    Raises:
+        Exception: What the mapping's own code raises.
+    """
+    if issubclass(type_of(mapping), _DICT):
+        return dict(_head(lambda: _DICT.items(mapping)))
+    return dict(_head(mapping.items))
+
+
 def _description(value: Any, kind: type[Any]) -> str:
     """Return the text that stands for a value without a JSON form of its own."""
     if issubclass(kind, (datetime, date, time)):
