@@ -7,9 +7,10 @@ because of a plain file and its compressed twin only the plain one counts.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 COMPRESSED_SUFFIX = ".gz"
@@ -58,14 +59,15 @@ class Backups:
         ]
 
     def settle(self) -> Backups:
-        """Remove what interrupted compressions left behind, and look again."""
-        leftovers = [self.name(number, UNFINISHED_SUFFIX) for number in self.unfinished]
-        leftovers += [
-            self.name(number, COMPRESSED_SUFFIX) for number in self.plain & self.compressed
-        ]
-        for leftover in leftovers:
-            leftover.unlink(missing_ok=True)
-        return Backups.look(self.path) if leftovers else self
+        """Remove what interrupted compressions left behind; return what is there now."""
+        for number in self.unfinished:
+            # one that cannot be removed is in nobody's way: it never counts
+            with contextlib.suppress(OSError):
+                self.name(number, UNFINISHED_SUFFIX).unlink()
+        twins = self.plain & self.compressed
+        for number in twins:
+            self.name(number, COMPRESSED_SUFFIX).unlink(missing_ok=True)
+        return replace(self, compressed=self.compressed - twins, unfinished=frozenset())
 
     def make_room(self, keep: int) -> Path:
         """Free number 1 for the next backup and return its path.
