@@ -23,13 +23,10 @@ class AsynclogDefault(Adapter):
     def start(self, directory: Path, delay: Delay | None = None) -> None:
         import asynclog
 
-        options: dict[str, Any] = {"processors": [*self.user_processors]}
-        asynclog.start_sync(
-            directory,
-            level="INFO",
-            sinks=self.sinks(directory, delay),
-            **(options if self.user_processors else {}),
-        )
+        options: dict[str, Any] = {"sinks": self.sinks(directory, delay)}
+        if self.user_processors:
+            options["processors"] = [*self.user_processors]
+        asynclog.start_sync(directory, level="INFO", **options)
         self._asynclog = asynclog
         self._log: Any = asynclog.get_logger("bench").bind(**workload.CONTEXT)
         self._report: Any = None
