@@ -11,14 +11,13 @@ from typing import Final, TypeVar
 
 from ._exception import trim
 from ._json import dumps
-from ._plain import LEFT_OUT_KEY, MAX_ITEMS, Plain, free_name, left_out, shortened
+from ._plain import LEFT_OUT_KEY, MAX_ITEMS, Plain, cut, free_name, left_out
 
 FRONT: Final = ("timestamp", "kind", "level", "event", "truncated")
 """Fields that are shortened if need be, never left out."""
 FLOOR: Final = 48
 """Bytes that every kept value gets at least: room for the mark that says how long it was."""
 _LEFT_OUT_ROOM: Final = 32
-_SHORTENED: Final = re.compile(r"\.\.\. \[(\d{1,20}) (characters|bytes)\]\Z")
 _LEFT_OUT: Final = re.compile(r"\A\.\.\. (\d{1,20}) more\Z")
 _Value = TypeVar("_Value")
 
@@ -104,10 +103,10 @@ def _shrunk(key: str, value: Plain, room: int) -> bytes:
 def _shrunk_text(text: str, room: int) -> bytes:
     """Return the longest beginning of a text whose JSON fits."""
     low, high = 0, min(len(text), room)
-    best = dumps(_cut(text, 0))
+    best = dumps(cut(text, 0))
     while low < high:
         middle = (low + high + 1) // 2
-        line = dumps(_cut(text, middle))
+        line = dumps(cut(text, middle))
         if len(line) <= room:
             low, best = middle, line
         else:
@@ -115,18 +114,10 @@ def _shrunk_text(text: str, room: int) -> bytes:
     return best
 
 
-def _cut(text: str, length: int) -> str:
-    """Shorten a text, which may have been shortened before."""
-    mark = _SHORTENED.search(text, max(len(text) - 48, 0))
-    if mark is None:
-        return shortened(text[:length], len(text))
-    return shortened(text[: min(length, mark.start())], int(mark[1]), mark[2])
-
-
 def _reduced(value: Plain, text: int, items: int) -> Plain:
     """Return a value with shorter texts and collections."""
     if isinstance(value, str):
-        return value if len(value) <= text else _cut(value, text)
+        return value if len(value) <= text else cut(value, text)
     if isinstance(value, list):
         head = [_reduced(item, text, items) for item in value[:items]]
         if len(value) > items:

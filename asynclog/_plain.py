@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -18,6 +19,9 @@ LEFT_OUT_KEY: Final = "..."
 
 # Items and characters of a container that is worth a look; larger ones are copied piece by piece.
 _PLAIN_BUDGET: Final = 8192
+# What shortened() puts behind a text, and the most it takes.
+_SHORTENED: Final = re.compile(r"\.\.\. \[(\d{1,20}) (characters|bytes)\]\Z")
+_MARK_ROOM: Final = 48
 
 type_of: Callable[[Any], type[object]] = type
 """type() itself, without narrowing what it is asked about."""
@@ -70,6 +74,17 @@ def left_out(count: int) -> str:
 def shortened(head: str, total: int, unit: str = "characters") -> str:
     """Return the beginning of a text with the mark that says how long all of it was."""
     return f"{head}... [{total} {unit}]"
+
+
+def cut(text: str, length: int) -> str:
+    """Shorten a text, which may have been shortened before; past what its class overrides."""
+    total, unit = str.__len__(text), "characters"
+    tail = str.__getitem__(text, slice(max(total - _MARK_ROOM, 0), None))
+    if (mark := _SHORTENED.search(tail)) is not None:
+        kept = total - len(tail) + mark.start()
+        if int(mark[1]) > kept:
+            length, total, unit = min(length, kept), int(mark[1]), mark[2]
+    return shortened(str.__getitem__(text, slice(0, length)), total, unit)
 
 
 def free_name(name: str, taken: Mapping[str, Any]) -> str:

@@ -26,6 +26,7 @@ from ._plain import (
     MAX_ITEMS,
     MAX_KEY,
     Plain,
+    cut,
     free_name,
     left_out,
     shortened,
@@ -238,11 +239,12 @@ class Snapshot:
         length = str.__len__(text)
         room = min(self._longest, max(self._characters, SPARE_TEXT))
         self._characters -= min(length, room)
-        if total is None:
-            total = length
-        if length > room or total > length:
+        if total is not None and max(total, length) > room:
             self.cut = True
             text = shortened(str.__getitem__(text, slice(0, room)), total, unit)
+        elif length > room:
+            self.cut = True
+            text = cut(text, room)
         elif type(text) is not str:
             text = str.__getitem__(text, slice(0, room))
         return text if text.isascii() else without_surrogates(text)

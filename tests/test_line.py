@@ -1193,7 +1193,9 @@ def test_json_libraries_agree(fields: dict[str, Any]) -> None:
             with armed():
                 line = encoder.encode(fields, level="info")
             seen.append(parse(line))
-    assert seen[0] == seen[1] == seen[2]
+    assert list(seen[0]) == list(seen[1]) == list(seen[2])
+    if "truncated" not in seen[0]:  # 1e16 or 1e+16: what else fits may differ by a character
+        assert seen[0] == seen[1] == seen[2]
 
 
 # JSON libraries
