@@ -18,6 +18,8 @@ FRONT: Final = ("timestamp", "kind", "level", "event", "truncated")
 FLOOR: Final = 48
 """Bytes that every kept value gets at least: room for the mark that says how long it was."""
 _LEFT_OUT_ROOM: Final = 32
+_TELLING_TEXT: Final = 200
+_LEAST_TEXT: Final = 24
 _LEFT_OUT: Final = re.compile(r"\A\.\.\. (\d{1,20}) more\Z")
 _Value = TypeVar("_Value")
 
@@ -91,11 +93,14 @@ def _shrunk(key: str, value: Plain, room: int) -> bytes:
             value = trim(value, frames)
             if len(line := dumps(value)) <= room:
                 return line
-    text, items = 2 * room, 2 * MAX_ITEMS
-    while text > 8:
-        text, items = text // 2, max(items // 2, 1)
+    text, items = room, MAX_ITEMS
+    while items:
         if len(line := dumps(_reduced(value, text, items))) <= room:
             return line
+        if text > _TELLING_TEXT:  # many short texts tell more than few long ones
+            text //= 2
+        else:
+            text, items = max(text // 2, _LEAST_TEXT), items // 2
     size = len(value) if isinstance(value, (dict, list)) else 1
     return dumps(f"<{type(value).__name__} of {size} items>")
 
