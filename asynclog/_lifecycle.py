@@ -9,17 +9,10 @@ from types import TracebackType
 from typing import Any, Literal, Self, Unpack
 
 from ._complain import complain
-from ._logger import BoundLogger
+from ._logger import BoundLogger, configure_structlog
 from ._settings import PipelineOptions
 from .collector.stats import Report, Stats
 from .pipeline import Pipeline
-
-try:
-    from ._logger import configure_structlog
-except ImportError:
-    def configure_structlog(system, chosen): 
-        import structlog
-        structlog.configure(wrapper_class=BoundLogger, processors=system.processors, logger_factory=system.outlet)
 
 _default = Pipeline()
 
@@ -143,7 +136,7 @@ def set_level(name: str | None, level: int | str) -> None:
     _default.set_level(name, level)
 
 
-class running:  # noqa: N801 - used like a function
+class running:
     """Keep the default pipeline started for a block, in ``with`` and ``async with``.
 
     Args:

@@ -293,7 +293,7 @@ class Settings:
         overflow, name = pick("overflow", DEFAULT_OVERFLOW)
         _one_of(overflow, ("wait", "drop"), name)
         exception_text, _ = pick("exception_text", False)
-        levels = given.get("levels") or {}
+        levels: object = given.get("levels") or {}
         if not isinstance(levels, Mapping):
             raise SettingError("levels", "must map logger names to levels", levels)
         return cls(
@@ -315,4 +315,3 @@ class Settings:
             spool_dir=Path(os.path.abspath(spool_dir)) if spool_dir else None,
             exception_text=str(exception_text).lower() in ("1", "true", "yes", "on"),
         )
-

@@ -178,7 +178,8 @@ class Pipeline:
         return await anyio.to_thread.run_sync(self.start_sync)
 
     def _ring_for_child(self, base: int) -> Ring:
-        assert self._settings is not None and self._plan is not None
+        assert self._settings is not None
+        assert self._plan is not None
         spool = Spool(self._settings.run_dir, self._settings.spool_dir)
         ring = spool.create_ring(self._settings.child_ring_size, _origin(), base)
         if ring.path is not None and spool.read_settings() is None:

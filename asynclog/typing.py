@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 EventDict: TypeAlias = MutableMapping[str, Any]
 """What passes through a processor chain, as in structlog."""
@@ -95,10 +95,8 @@ class BlockingSink(Protocol):
 class SinkDeclaration(Protocol):
     """What a user writes in ``sinks=[...]``: data only, checked when it is made."""
 
-    @property
-    def name(self) -> str:
-        """Short name for reports, e.g. ``"jsonl"``."""
-        ...
+    name: ClassVar[str]
+    """Short name for reports, e.g. ``"jsonl"``."""
 
     def make(self) -> Sink | BlockingSink:
         """Make the sink itself; called in the collector."""

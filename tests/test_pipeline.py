@@ -1,4 +1,4 @@
-"""A pipeline from start to stop: on every loop, from every thread, through every kind of trouble."""
+"""A pipeline from start to stop: on every loop, from every thread, through every trouble."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
+import anyio.to_thread
 import pytest
 import structlog
 
@@ -89,7 +91,7 @@ async def test_two_loops_and_threads_share_a_pipeline(run_dir: Path) -> None:
             else:
                 await log.ainfo("async", n=number)
             if number % 100 == 0:
-                await anyio.sleep(0)
+                await anyio.lowlevel.checkpoint()
 
     def plain(name: str) -> None:
         log = asynclog.get_logger(name)

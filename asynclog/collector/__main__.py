@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import anyio
 from anyio.abc import TaskStatus
@@ -31,7 +31,11 @@ def main() -> None:
     """Collect until no process of the run is left."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     descriptor = int(sys.argv[1])
-    data = json.loads(sys.stdin.buffer.readline())
+    line = sys.stdin.buffer.readline()
+    if not line:
+        # The parent is gone already; the lock ends with us.
+        return
+    data = json.loads(line)
     host = data.pop("host", os.uname().nodename)
     plan = Plan.from_data(data)
     spool = Spool(plan.run_dir, plan.spool_dir)
@@ -72,10 +76,9 @@ async def _collect(plan: Plan, spool: Spool, origin: Origin) -> None:
                 async for _ in signals:
                     collector.finish(time.monotonic() + plan.stop_timeout)
     except BaseException as error:
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
-        _say({"error": f"{type(error).__name__}: {error}"})
-        if not isinstance(error, Exception):
+        cause = _only_cause(error)
+        _say({"error": f"{type(cause).__name__}: {cause}"})
+        if not isinstance(cause, Exception):
             raise
     finally:
 
@@ -90,6 +93,16 @@ async def _collect(plan: Plan, spool: Spool, origin: Origin) -> None:
             assembly.close(release)
             if assembly.files is not None:
                 assembly.files.join(plan.stop_timeout)
+
+
+def _only_cause(error: BaseException) -> BaseException:
+    """Return the one exception inside nested groups, or the group when it holds several."""
+    while isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        if len(group.exceptions) != 1:
+            return group
+        (error,) = group.exceptions
+    return error
 
 
 async def _obey(assembly: Assembly, plan: Plan) -> None:

@@ -21,6 +21,17 @@ START_TIMEOUT: Final = 60.0
 """Seconds until the sinks are open; importing a metric backend may take a while."""
 
 
+def _spawn(descriptor: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "asynclog.collector", str(descriptor)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        pass_fds=[descriptor],
+        # Ctrl-C is for the user's processes; the collector writes down what they say then.
+        start_new_session=True,
+    )
+
+
 class CollectorStartError(AsynclogError):
     """The collector process could not open its sinks."""
 
@@ -50,14 +61,7 @@ class CollectorChild:
             CollectorStartError: They could not be opened.
         """
         descriptor = self._spool.lock.hand_over()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "asynclog.collector", str(descriptor)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=[descriptor],
-            # Ctrl-C is for the user's processes; the collector writes down what they say then.
-            start_new_session=True,
-        )
+        self._process = _spawn(descriptor)
         self._send(self._plan.as_data())
         with anyio.fail_after(START_TIMEOUT):
             message = await self._hear()

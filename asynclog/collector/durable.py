@@ -195,4 +195,7 @@ def _append(descriptor: int, content: bytes) -> None:
 
 
 def _common_prefix(found: bytes, content: bytes) -> int:
-    return len(os.path.commonprefix([found, content]))
+    if content.startswith(found):
+        return len(found)
+    pairs = enumerate(zip(found, content, strict=False))
+    return next(at for at, (one, other) in pairs if one != other)

@@ -97,7 +97,7 @@ class FileWriter:
         self._durable.probe()
 
     def _write(self, goals: list[tuple[Source, int]]) -> None:
-        for source, goal in goals:
+        for source, _ in goals:
             self._durable.redo(source)
         for source, goal in goals:
             self._durable.write(source, goal)

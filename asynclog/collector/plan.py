@@ -15,7 +15,7 @@ from ..intake.producer import Producer
 from ..intake.ring import Origin, Ring
 from ..intake.spool import Spool
 from ..sinks import JsonlFile, from_data, to_data
-from ..typing import BlockingSink, Run, Sink
+from ..typing import BlockingSink, Run, Sink, SinkDeclaration
 from .durable import DurableFile
 from .files import FileWriter
 from .notes import Notes
@@ -159,10 +159,8 @@ def assemble(
     rings = RingSet(spool, private)
     durable = plan.durable()
     files = FileWriter(DurableFile(durable.file, run), rings) if durable is not None else None
-    outlets = [
-        Outlet(name, _made(sink))
-        for name, sink in _named([sink for sink in plan.sinks if sink is not durable])
-    ]
+    others = [sink for sink in plan.sinks if id(sink) != id(durable)]
+    outlets = [Outlet(name, _made(sink)) for name, sink in _named(others)]
     collector = Collector(
         rings,
         files,
@@ -177,7 +175,7 @@ def assemble(
 
 
 def _made(sink: AnySink) -> Sink | BlockingSink:
-    return sink.make() if is_declaration(sink) else sink  # type: ignore[union-attr,return-value]
+    return sink.make() if isinstance(sink, SinkDeclaration) else sink
 
 
 def _named(sinks: Sequence[AnySink]) -> list[tuple[str, AnySink]]:

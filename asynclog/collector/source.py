@@ -29,7 +29,17 @@ class Source:
         closed: Whether the ring is unmapped.
     """
 
-    __slots__ = ("_seen", "closed", "cursor", "ended", "flushing", "notes", "quarantined", "ring", "stored")
+    __slots__ = (
+        "_seen",
+        "closed",
+        "cursor",
+        "ended",
+        "flushing",
+        "notes",
+        "quarantined",
+        "ring",
+        "stored",
+    )
 
     def __init__(self, ring: Ring, *, notes: bool = False) -> None:
         self.ring = ring

@@ -109,5 +109,11 @@ class Tally:
     def from_data(cls, data: Mapping[str, Any]) -> Tally:
         """Read what :meth:`as_data` gave."""
         sinks = {name: SinkReport(*report) for name, report in data["sinks"].items()}
-        counts = (data[name] for name in ("accepted", "written", "waiting", "open"))
-        return cls(*counts, data["dropped"], sinks)
+        return cls(
+            accepted=data["accepted"],
+            written=data["written"],
+            waiting=data["waiting"],
+            open=data["open"],
+            dropped=data["dropped"],
+            sinks=sinks,
+        )

@@ -136,7 +136,9 @@ class Ring:
         """Make a ring in memory of this process alone, which does not outlive it."""
         # Not shared: a forked child gets a copy instead of writing into its parent's.
         if os.name == "posix":
-            mapping = mmap.mmap(-1, HEADER_BYTES + size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            mapping = mmap.mmap(
+                -1, HEADER_BYTES + size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+            )
         else:
             mapping = mmap.mmap(-1, HEADER_BYTES + size)
         ring = cls(mapping, None, None)

@@ -36,7 +36,7 @@ def spool_root(spool_dir: Path | None) -> Path:
         spool_dir: Where the user wants it, None for shared memory.
     """
     if spool_dir is None:
-        shared = Path("/dev/shm")  # noqa: S108
+        shared = Path("/dev/shm")
         spool_dir = shared if shared.is_dir() else Path(tempfile.gettempdir())
     return spool_dir / f"asynclog-{os.getuid()}"
 

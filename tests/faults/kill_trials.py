@@ -40,7 +40,14 @@ class Acknowledged:
 def victim(run_dir: Path, acknowledged: Acknowledged, options: dict[str, Any]) -> None:
     """Log numbered records from some threads for ever."""
     sink = asynclog.JsonlFile(max_bytes=options["max_bytes"], backups=1000)
-    asynclog.start_sync(run_dir, sinks=[sink], collector=options["collector"], ring_size="256 KiB")
+    # A dropped record would count as lost here: wait for room as long as a new collector needs.
+    asynclog.start_sync(
+        run_dir,
+        sinks=[sink],
+        collector=options["collector"],
+        ring_size="256 KiB",
+        overflow_timeout="1 min",
+    )
 
     def work(thread: int) -> None:
         log = asynclog.get_logger("victim").bind(thread=thread)
@@ -171,7 +178,10 @@ def one_trial(directory: Path, options: dict[str, Any], randomness: random.Rando
             kill(rescuer)
             os.waitpid(rescuer, 0)
             counts["recoveries_killed"] += 1
-    recover(run_dir)
+    deadline = time.monotonic() + 20
+    # A collector that was just being started sees to it by itself.
+    while recover(run_dir).collected_elsewhere and time.monotonic() < deadline:
+        time.sleep(0.01)
     seen: Counter[tuple[int, int]] = Counter()
     for record in records(run_dir):
         if record is None:

@@ -122,7 +122,7 @@ def test_without_room_a_smaller_ring_and_then_private_memory(
 
 
 def test_half_made_rings_are_swept(spool: Spool) -> None:
-    """What a process that died while making a ring left behind is removed; a living one's is not."""
+    """What a process that died while making a ring left behind is removed."""
     spool.prepare()
     (spool.path / "1-2-3.new").touch()
     spool.sweep()
