@@ -30,9 +30,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 # Imports go to lower rows only.
 LAYERS = (
-    ("cli",),
+    ("cli", "testing"),
     ("__init__",),
-    ("experiment", "distributed", "stdlib", "capture", "_lifecycle", "testing"),
+    ("experiment", "distributed", "stdlib", "capture", "_lifecycle"),
     ("pipeline",),
     ("logger", "collector"),
     ("intake", "sinks", "processors"),
@@ -40,7 +40,7 @@ LAYERS = (
 )
 DEPTH = {room: number for number, layer in enumerate(LAYERS) for room in layer}
 # The logger is one room in several modules; other private modules are leaves.
-LOGGER = ("_adoption", "_bound", "_catch", "_chain", "_fastpath", "_logger", "_outlet")
+LOGGER = ("_adoption", "_bound", "_catch", "_chain", "_fastpath", "_front", "_logger", "_outlet")
 LEAVES = ("exceptions", "typing")
 # A restored logger asks for the default pipeline of its new process, when it is called.
 EXCEPTIONS = {("asynclog._default", "asynclog._lifecycle")}
