@@ -148,7 +148,7 @@ class LineEncoder:
                 snapshot = snapshot or Snapshot(self.max_event_bytes)
                 record["event"] = snapshot.text(record["event"])
             if len(record) > _FEW_FIELDS:
-                return self._careful(record)
+                return self._careful(record, snapshot)
             for name, value in record.items():
                 kind = type_of(value)
                 if kind is str:
@@ -165,29 +165,32 @@ class LineEncoder:
                 put(record, "truncated", True)
             try:
                 line = dumps(record) + b"\n"
-            except (
-                TypeError,
-                ValueError,
-            ):  # a lone surrogate, a huge integer, a key that is no str
-                line = b""
-            if 0 < len(line) <= self.max_event_bytes:
-                return line
-            return fit(record, self.max_event_bytes) if line else self._careful(record)
+            except (TypeError, ValueError):
+                # a lone surrogate, an integer of more than 64 bits, a key that is no str
+                return self._careful(record, None)
+            return line if len(line) <= self.max_event_bytes else fit(record, self.max_event_bytes)
         except Exception as error:
             try:
                 return self._last_resort(event_dict, level, error)
             except Exception:
-                # not one Python call more: the call stack may be full
+                # the call stack may be full: from here on nothing that is written in Python
                 now = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
-                return b'{"timestamp":"%b","level":"error","event":"","truncated":true}\n' % (
-                    now.encode()
-                )
+                event = event_dict.get("event") if type_of(event_dict) is dict else None
+                text = event[:100] if type_of(event) is str and event else ""
+                try:
+                    return (
+                        dumps(dict(timestamp=now, level=level, event=text, truncated=True)) + b"\n"
+                    )
+                except Exception:
+                    return b'{"timestamp":"%b","level":"error","event":"","truncated":true}\n' % (
+                        now.encode()
+                    )
 
-    def fields(self, mapping: Mapping[str, Any], taken: frozenset[str] = RESERVED) -> bytes | None:
+    def fields(self, mapping: dict[str, Any], taken: frozenset[str] = RESERVED) -> bytes | None:
         """Return fields as ``b'"a":1,"b":"x"'``, to be put between others in a line.
 
         Args:
-            mapping: The fields, an exact dict.
+            mapping: The fields; a dict, no subclass.
             taken: Names that the rest of the line has already.
 
         Returns:
@@ -213,7 +216,7 @@ class LineEncoder:
         except Exception:
             return None
 
-    def _copied_fields(self, mapping: Mapping[str, Any]) -> bytes | None:
+    def _copied_fields(self, mapping: dict[str, Any]) -> bytes | None:
         """Do what `fields` does for values that are no short scalars."""
         if len(mapping) > _FEW_FIELDS:
             return None
@@ -291,9 +294,9 @@ class LineEncoder:
         elif stack_info is True:
             put(record, "stack", stack_to_dict(snapshot))
 
-    def _careful(self, record: dict[str, Any]) -> bytes:
+    def _careful(self, record: dict[str, Any], snapshot: Snapshot | None) -> bytes:
         """Return the line of a record that cannot be handed to the JSON library as it is."""
-        snapshot = Snapshot(self.max_event_bytes)
+        snapshot = snapshot or Snapshot(self.max_event_bytes)
         plain = snapshot.fields(record)
         if snapshot.cut:
             put(plain, "truncated", True)

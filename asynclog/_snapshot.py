@@ -257,8 +257,12 @@ def as_dict(mapping: Any) -> dict[Any, Any]:
         Exception: What the mapping's own code raises.
     """
     if issubclass(type_of(mapping), _DICT):
-        return dict(_head(lambda: _DICT.items(mapping)))
-    return dict(_head(mapping.items))
+        head, total = dict(_head(lambda: _DICT.items(mapping))), _DICT.__len__(mapping)
+    else:
+        head, total = dict(_head(mapping.items)), len(mapping)
+    if total > MAX_ITEMS:
+        head[LEFT_OUT_KEY] = left_out(total - MAX_ITEMS)
+    return head
 
 
 def _description(value: Any, kind: type[Any]) -> str:
