@@ -270,7 +270,7 @@ class Pipeline:
     def stats(self) -> Stats:
         """Return the counters so far: of the whole run where its collector can be asked."""
         ring = self.producer.ring
-        tally = self._host.tally() if self._host is not None else None
+        tally = self._host.tally() if self._host is not None and self.started else None
         if tally is None:
             tally = _own_tally(self.producer.ring)
         dropped = dict(tally.dropped)
@@ -335,11 +335,16 @@ class Pipeline:
         return host.tally() or Tally()
 
     def stop_at_exit(self) -> None:
-        """Stop at the end of the process; later records are written straight to the file."""
-        if not self.started or self._plan is None:
+        """Stop at the end of the process; later records still get into the file.
+
+        Where another process collects, they stay in the ring, which outlives us.
+        """
+        host, plan, spool = self._host, self._plan, self._spool
+        if not self.started or host is None or plan is None or spool is None:
             return
-        plan, spool = self._plan, self._spool
-        assert spool is not None
+        if not host.hosts():
+            self.flush_sync(plan.stop_timeout)
+            return
         origin = _origin()
         self.stop_sync()
         self.producer.late = lambda line, _level: append_line(plan, spool, origin, line)

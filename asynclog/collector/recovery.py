@@ -42,7 +42,8 @@ def recover(run_dir: str | os.PathLike[str], spool_dir: Path | None = None) -> R
 
     Args:
         run_dir: Directory of the run.
-        spool_dir: Place of the spools when the run had one of its own, None for shared memory.
+        spool_dir: Place of the spools when the run had one of its own; ``ASYNCLOG_SPOOL_DIR`` or
+            shared memory by default.
 
     Returns:
         What was done.
@@ -51,6 +52,8 @@ def recover(run_dir: str | os.PathLike[str], spool_dir: Path | None = None) -> R
         SpoolError: The spool is not safe to read.
         OSError: A file cannot be written.
     """
+    if spool_dir is None and os.environ.get("ASYNCLOG_SPOOL_DIR"):
+        spool_dir = Path(os.environ["ASYNCLOG_SPOOL_DIR"])
     spool = Spool(Path(os.path.abspath(run_dir)), spool_dir)
     if not spool.exists():
         return Recovered()

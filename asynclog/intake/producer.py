@@ -19,8 +19,21 @@ from collections.abc import Callable
 from typing import Final
 
 from .overflow import Overflow, report_late_call
-from .ring import DROPPED, HEAD, LINES, MAX_RING_SIZE, REASONS, TAIL, Origin, Ring, dropped_word
+from .ring import (
+    DROPPED,
+    HEAD,
+    HEADER_BYTES,
+    LEVEL_SLOTS,
+    LINES,
+    MAX_RING_SIZE,
+    REASONS,
+    TAIL,
+    Origin,
+    Ring,
+    dropped_word,
+)
 
+INFO: Final = 20
 WARNING: Final = 30
 ERROR: Final = 40
 
@@ -37,6 +50,9 @@ WAKE_NEVER: Final = 1 << 30
 
 _RENEW_TIMEOUT = 1.0
 """Seconds a thread of a forked child waits for another one to make the child's ring."""
+
+# Read instead of a ring's header after the end, by threads that still wait for room.
+_NOWHERE: Final = memoryview(bytes(HEADER_BYTES)).cast("Q")
 
 _live: weakref.WeakSet[Producer] = weakref.WeakSet()
 
@@ -278,47 +294,21 @@ class Producer:
             The ring used until now, None if there was none.
         """
         old = self.ring
-        carried = 0
-        if old is not None and self.head < DETACHED and old.path is None:
-            carried = self._carry_over(old, ring)
-        else:
-            self.accepted = 0
+        early = None if old is None or self._started else _Early(old)
         data, words, size, mask = ring.data, ring.words, ring.size, ring.size - 1
         limit = ring.tail + size - size // 8
-        while True:
-            # What was logged since is moved as well; nothing is logged between check and switch.
+        switched = False
+        while not switched:
             head = self.head
-            if old is not None and head < DETACHED and old.path is None:
-                carried += self._append(old, ring, carried)
-            start = ring.head
-            switched = False
+            if early is not None:
+                # What was logged since the last look; nothing is between the check and the switch.
+                early.move_to(ring)
+            start, accepted = ring.head, ring.accepted
             # fmt: off
-            if self.head == head: self.data = data; self._words = words; self._size = size; self._mask = mask; self._limit = limit; self.ring = ring; self.head = start; switched = True  # noqa: E501, E701, E702
+            if self.head == head: self.data = data; self._words = words; self._size = size; self._mask = mask; self._limit = limit; self.ring = ring; self.accepted = accepted; self.head = start; switched = True  # noqa: E501, E701, E702
             # fmt: on
-            if switched:
-                break
         self._started = ring.path is not None or self.wake is not None
         return old
-
-    def _carry_over(self, old: Ring, new: Ring) -> int:
-        for word in range(DROPPED, DROPPED + 5 * len(REASONS)):
-            new.words[word] = old.words[word]
-        return old.tail
-
-    def _append(self, old: Ring, new: Ring, start: int) -> int:
-        """Copy lines that came into a private ring from ``start`` on; return how far it got."""
-        end = old.head
-        room = new.size - new.size // 8 - (new.head - new.tail)
-        fitting = old.line_end(start, min(end, start + room))
-        line = old.read(start, fitting)
-        at = new.head & (new.size - 1)
-        new.data[at : at + len(line)] = line
-        new.words[HEAD] = new.head + len(line)
-        lost = old.read(fitting, end).count(b"\n")
-        new.words[dropped_word(20, "full")] += lost
-        self.accepted -= lost
-        new.words[LINES] = self.accepted
-        return end - start
 
     def detach(self) -> Ring | None:
         """Accept nothing any more; return the ring, which holds every accepted line."""
@@ -326,8 +316,9 @@ class Producer:
         if ring is None:
             return None
         # fmt: off
-        self._last_head = self.head; self.head = DETACHED; self.ring = None  # noqa: E702
+        self._last_head = self.head; self.head = DETACHED; self.ring = None; self._words = _NOWHERE  # noqa: E702
         # fmt: on
+        self._started = False
         self.wake_level = WAKE_NEVER
         return ring
 
@@ -348,6 +339,31 @@ class Producer:
             # Not started: the parent sees to what it has logged.
             self.ring.tail = self.ring.head
             self._words[LINES] = 0
+
+
+class _Early:
+    """Moves what was logged before the start from the private ring into the run's ring."""
+
+    def __init__(self, old: Ring) -> None:
+        self._old = old
+        self._at = old.tail
+        self._lost = 0
+
+    def move_to(self, new: Ring) -> None:
+        """Move what came since the last time, as far as it fits; what does not is counted."""
+        old, end = self._old, self._old.head
+        room = new.size - new.size // 8 - (new.head - new.tail)
+        fitting = old.line_end(self._at, min(end, self._at + room))
+        lines = old.read(self._at, fitting)
+        at = new.head & (new.size - 1)
+        new.data[at : at + len(lines)] = lines
+        new.words[HEAD] = new.head + len(lines)
+        new.words[LINES] += lines.count(b"\n")
+        self._lost += old.read(fitting, end).count(b"\n")
+        self._at = end
+        for word in range(DROPPED, DROPPED + len(LEVEL_SLOTS) * len(REASONS)):
+            new.words[word] = old.words[word]
+        new.words[dropped_word(INFO, "full")] += self._lost
 
 
 class LockedProducer(Producer):
