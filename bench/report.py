@@ -183,7 +183,9 @@ def _written(sums: Mapping[str, int]) -> str:
     bad = ("lost", "broken", "incomplete", "doubled", "late")
     words += [f"**{sums[key]:,} {key}**" for key in bad if sums[key]]
     if sums["unfinished"]:
-        words.append(f"{sums['unfinished']} rounds not finished in time")
+        words.append(
+            f"{sums['unwritten']:,} not yet written when {sums['unfinished']} rounds ran out of time"
+        )
     if sums["failed"]:
         words.append(f"**{sums['failed']} rounds failed**")
     return ", ".join(words)

@@ -86,7 +86,11 @@ class Stage:
         written.error = "; ".join(failures)
         if not self.stuck and not failures:
             written.dropped = self.adapter.dropped()
-        written.lost = max(0, written.calls - written.lines - written.dropped)
+        missing = max(0, written.calls - written.lines - written.dropped)
+        if self.stuck:
+            written.unwritten = missing
+        else:
+            written.lost = missing
         notes = {} if self.stuck or failures else self.adapter.notes()
         return {**written.to_data(), "notes": notes}
 

@@ -9,7 +9,18 @@ from typing import Any
 from bench.adapters import Adapter
 from bench.measure import median, quartile
 
-COUNTED = ("calls", "lines", "dropped", "lost", "broken", "incomplete", "doubled", "late", "other")
+COUNTED = (
+    "calls",
+    "lines",
+    "dropped",
+    "lost",
+    "broken",
+    "incomplete",
+    "doubled",
+    "late",
+    "other",
+    "unwritten",
+)
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ class Written:
         doubled: Lines beyond the first of an event.
         late: Lines that came after the library had said that all is in the file.
         other: Lines the library wrote about itself.
-        unfinished: The library did not come to an end in the time given; ``lost`` then counts
-            what it had not yet written.
+        unfinished: The library did not come to an end in the time given.
+        unwritten: Calls it had not yet written by then; such a run has no ``lost``.
         error: What ``stop`` raised.
     """
 
@@ -39,6 +39,7 @@ class Written:
     late: int = 0
     other: int = 0
     unfinished: bool = False
+    unwritten: int = 0
     error: str = ""
 
     def to_data(self) -> dict[str, Any]:
