@@ -184,7 +184,7 @@ def _written(sums: Mapping[str, int]) -> str:
     words += [f"**{sums[key]:,} {key}**" for key in bad if sums[key]]
     if sums["unfinished"]:
         words.append(
-            f"{sums['unwritten']:,} not yet written when {sums['unfinished']} rounds ran out of time"
+            f"{sums['unwritten']:,} unwritten when {sums['unfinished']} rounds ran out of time"
         )
     if sums["failed"]:
         words.append(f"**{sums['failed']} rounds failed**")
