@@ -180,9 +180,10 @@ def _is_quiet(line: bytes) -> bool:
 
 def _holds_files(directory: Path | None) -> bool:
     """Say whether there is a file in the run directory to refer the reader to."""
+    if directory is None:
+        return False
     try:
-        return directory is not None and any(
-            not entry.name.startswith(".") and entry.is_file() for entry in os.scandir(directory)
-        )
+        with os.scandir(directory) as entries:
+            return any(not entry.name.startswith(".") and entry.is_file() for entry in entries)
     except OSError:
         return False

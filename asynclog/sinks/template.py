@@ -16,7 +16,7 @@ from ..typing import Run
 FIELDS: Final = ("time", "utc_time", "rank", "local_rank", "host", "pid", "run")
 """What may stand in braces. Times are ISO 8601's basic form, which every file system takes."""
 
-_UNFIT: Final = re.compile(r"[^\w.+@=,~ \[\]-]")
+_UNFIT: Final = re.compile(r"[^\w.+@=, \[\]-]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -62,7 +62,8 @@ def expand(template: str | os.PathLike[str], run: Run, setting: str = "path") ->
     relative = text.format_map(_values(run))
     _check_inside(relative, setting, text)
     path = run.directory / relative
-    addition = f"_rank{run.rank}" if run.rank and "{rank}" not in text else ""
+    named = {field for _, field, _, _ in Formatter().parse(text)}
+    addition = f"_rank{run.rank}" if run.rank and "rank" not in named else ""
     addition += _fit(run.suffix)
     if addition:
         path = path.with_name(f"{path.stem}{addition}{path.suffix}")

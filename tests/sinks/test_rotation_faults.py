@@ -174,7 +174,8 @@ def fill(file: RotatingFile) -> int:
         try:
             file.write(numbered(number, width=999))
         except OSError as error:
-            assert error.errno == errno.ENOSPC
+            if error.errno != errno.ENOSPC:
+                raise
             return number
     pytest.fail("the disk is larger than it should be")
 
