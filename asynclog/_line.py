@@ -15,6 +15,7 @@ from ._fit import fit, put
 from ._json import dumps
 from ._levels import LEVELS, level_name, level_number
 from ._plain import Plain, free_name, is_plain, type_of, without_surrogates
+from ._problem import PROBLEM_KEY
 from ._settings import DEFAULT_MAX_EVENT_BYTES, MIN_EVENT_BYTES
 from ._snapshot import Snapshot, as_dict
 from ._untrusted import failure, name_of
@@ -177,10 +178,9 @@ class LineEncoder:
                 now = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
                 event = event_dict.get("event") if type_of(event_dict) is dict else None
                 text = event[:100] if type_of(event) is str and event else ""
+                record = {"timestamp": now, "level": level, "event": text, "truncated": True}
                 try:
-                    return (
-                        dumps(dict(timestamp=now, level=level, event=text, truncated=True)) + b"\n"
-                    )
+                    return dumps(record) + b"\n"
                 except Exception:
                     return b'{"timestamp":"%b","level":"error","event":"","truncated":true}\n' % (
                         now.encode()
@@ -313,7 +313,7 @@ class LineEncoder:
             "timestamp": self.timestamp().decode(),
             "level": level,
             "event": without_surrogates(event[:1000]) if type_of(event) is str and event else "",
-            "encoding_error": name_of(type_of(error)),
+            PROBLEM_KEY: name_of(type_of(error)),
             "truncated": True,
         }
         return fit(record, self.max_event_bytes)

@@ -808,7 +808,7 @@ def test_front_is_kept_whatever_comes(encoder: LineEncoder) -> None:
 
     data = parse(encoder.encode(Broken(), level="error"))
     assert data["event"] == "hello\\ud800"
-    assert (data["level"], data["encoding_error"], data["truncated"]) == ("error", "OSError", True)
+    assert (data["level"], data["log_error"], data["truncated"]) == ("error", "OSError", True)
 
 
 @pytest.mark.parametrize(
