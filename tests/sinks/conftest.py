@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import orjson
 import pytest
 
+from asynclog.sinks import render
 from asynclog.typing import Run
 
 
@@ -70,12 +72,12 @@ def run(run_dir: Path) -> Run:
 
 
 @pytest.fixture(autouse=True)
-def utc(monkeypatch: pytest.MonkeyPatch) -> None:
+def utc() -> Iterator[None]:
     """Show times in UTC, wherever the tests run."""
-    import time
-
-    monkeypatch.setenv("TZ", "UTC")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        render._local_minute.cache_clear()
+        yield
     time.tzset()
-    from asynclog.sinks import render
-
     render._local_minute.cache_clear()
