@@ -19,11 +19,12 @@ class AsynclogDefault(Adapter):
     distributions = ("asynclog", "structlog", "anyio", "orjson")
     imports = "import asynclog"
     user_processors: tuple[Any, ...] = ()
+    options: Mapping[str, Any] = {}
 
     def start(self, directory: Path, delay: Delay | None = None) -> None:
         import asynclog
 
-        options: dict[str, Any] = {"sinks": self.sinks(directory, delay)}
+        options: dict[str, Any] = {"sinks": self.sinks(directory, delay), **self.options}
         if self.user_processors:
             options["processors"] = [*self.user_processors]
         asynclog.start_sync(directory, level="INFO", **options)
