@@ -14,7 +14,7 @@ import structlog
 from structlog.contextvars import merge_contextvars as structlog_merge_contextvars
 from structlog.processors import CallsiteParameterAdder, StackInfoRenderer, TimeStamper
 
-from ._chain import ENCODE_LINE, EncodeLine
+from ._chain import default_chain, encode_line
 from ._contextvars import merge_contextvars
 from ._line import timestamp
 from .typing import EventDict, Processor
@@ -101,7 +101,8 @@ def without_any_renderer(processors: Iterable[Processor]) -> list[Processor]:
 def is_renderer(processor: Any) -> bool:
     """Tell whether a processor is known to render, ours included."""
     return (
-        isinstance(processor, EncodeLine)
+        processor is encode_line
+        or processor is default_chain
         or type(processor) in RENDERERS
         or (callable(processor) and _in_renderers(processor))
     )
@@ -109,7 +110,7 @@ def is_renderer(processor: Any) -> bool:
 
 def adapted(processors: Iterable[Processor]) -> list[Processor]:
     """Return a chain for our loggers: equivalents where there are any, and a line at the end."""
-    return [*map(equivalent, processors), ENCODE_LINE]
+    return [*map(equivalent, processors), encode_line]
 
 
 def equivalent(processor: Processor) -> Processor:

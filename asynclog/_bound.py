@@ -12,29 +12,24 @@ from typing import Any, Self, cast
 from anyio.lowlevel import checkpoint_if_cancelled
 from structlog.exceptions import DropEvent
 
-from ._chain import DEFAULT_CHAIN
+from ._chain import encode_line
 from ._complain import complain
-from ._contextvars import bound_contextvars, variables
 from ._default import default_system
-from ._fastpath import (
+from ._fastpath import logs
+from ._front import (
     CRITICAL,
     DEBUG,
     ERROR,
     INFO,
-    PLAIN_OPTIONS,
     RESERVED,
-    SCALARS,
-    SHORT,
     WARNING,
-    LevelHead,
-    level_head,
-    plain_dumps,
+    Level,
+    nearest_level,
+    quick_line,
 )
-from ._json import dumps
-from ._lazy import Lazy, has_lazy, resolve
+from ._lazy import Lazy, resolve
 from ._levels import parse_level
-from ._line import timestamp
-from ._outlet import LINE_END, LINE_START, ForeignOutlet, Outlet, is_line
+from ._outlet import ForeignOutlet, Outlet, is_line
 from ._problem import PROBLEM_KEY, add_problem, describe, name_of_callable
 from ._rendered import as_event, interpolate
 from .exceptions import SettingError
@@ -139,30 +134,25 @@ class BoundLogger:
 
     # Logging
 
+    @logs(DEBUG)
     def debug(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
         """Log ``event % args`` with the fields `kw` at level debug."""
-        if self._gate.level <= 10 and (line := self._line(DEBUG, event, args, kw)):
-            self._logger.put(line, 10)
 
+    @logs(INFO)
     def info(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
         """Log ``event % args`` with the fields `kw` at level info."""
-        if self._gate.level <= 20 and (line := self._line(INFO, event, args, kw)):
-            self._logger.put(line, 20)
 
+    @logs(WARNING)
     def warning(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
         """Log ``event % args`` with the fields `kw` at level warning."""
-        if self._gate.level <= 30 and (line := self._line(WARNING, event, args, kw)):
-            self._logger.put(line, 30)
 
+    @logs(ERROR)
     def error(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
         """Log ``event % args`` with the fields `kw` at level error."""
-        if self._gate.level <= 40 and (line := self._line(ERROR, event, args, kw)):
-            self._logger.put(line, 40)
 
+    @logs(CRITICAL)
     def critical(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
         """Log ``event % args`` with the fields `kw` at level critical."""
-        if self._gate.level <= 50 and (line := self._line(CRITICAL, event, args, kw)):
-            self._logger.put(line, 50)
 
     def exception(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
         """Log at level error with the exception that is being handled."""
@@ -174,7 +164,9 @@ class BoundLogger:
     def log(self, level: int | str, event: Any = None, /, *args: Any, **kw: Any) -> None:
         """Log ``event % args`` with the fields `kw` at any level, a name or a number."""
         number = level if type(level) is int else _number(level, kw)
-        if self._gate.level <= number and (line := self._line(level_head(number), event, args, kw)):
+        if self._gate.level <= number and (
+            line := self._line(nearest_level(number), event, args, kw)
+        ):
             self._logger.put(line, number)
 
     async def adebug(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
@@ -212,7 +204,7 @@ class BoundLogger:
         """Log at any level, waiting for room."""
         number = level if type(level) is int else _number(level, kw)
         if self._gate.level <= number:
-            await self._alog(level_head(number), number, event, args, kw)
+            await self._alog(nearest_level(number), number, event, args, kw)
 
     # structlog's further names for the same
     warn = warning
@@ -225,7 +217,7 @@ class BoundLogger:
     aerr = aerror
 
     async def _alog(
-        self, level: LevelHead, number: int, event: Any, args: tuple[Any, ...], kw: dict[str, Any]
+        self, level: Level, number: int, event: Any, args: tuple[Any, ...], kw: dict[str, Any]
     ) -> None:
         await checkpoint_if_cancelled()
         line = self._line(level, event, args, kw)
@@ -236,83 +228,30 @@ class BoundLogger:
     # From a call to a line
 
     def _line(
-        self, level: LevelHead, event: Any, args: tuple[Any, ...], kw: dict[str, Any]
+        self, level: Level, event: Any, args: tuple[Any, ...], kw: dict[str, Any]
     ) -> bytes | None:
-        """Return the line of a call whose level has passed; None when there is none to put."""
-        try:
-            # Nothing but the default chain: then the parts of the line are joined as they are.
-            # Whatever does not fit, exceptions included, takes the ordinary path.
-            if (
-                self._processors[0] is DEFAULT_CHAIN
-                and self._taken.isdisjoint(kw)
-                and not args
-                and not (Lazy.in_use and has_lazy(kw))
-            ):
-                tail = self._tail
-                if tail is None:
-                    tail = self._encode_context(kw)
-                head = level.heads.get(event) or level.head(event)
-                fields = self._with_contextvars(kw) if variables else kw
-                if not fields:
-                    return b"".join((LINE_START, timestamp(), head, tail, LINE_END))
-                rest = plain_dumps(fields, None, PLAIN_OPTIONS)[1:]
-                if 91 in rest or 123 in rest or rest.find(b"null") >= 0 or len(rest) > SHORT:
-                    # brackets, maybe a NaN, maybe too long: not for us to judge
-                    encoded = self._logger.fields(fields, self._taken)
-                    if encoded is None:
-                        return self._line_through_chain(level, event, args, kw)
-                    rest = encoded + LINE_END
-                line = b"".join((LINE_START, timestamp(), head, tail, b",", rest))
-                if len(line) <= SHORT or len(line) <= self._logger.encoder.max_event_bytes:
-                    return line
-        except Exception:
-            pass
-        return self._line_through_chain(level, event, args, kw)
+        """Return the line of a call whose level has passed; None when there is none to put.
 
-    def _encode_context(self, kw: dict[str, Any]) -> bytes:
-        """Return logger name and bound context as they stand in a line; keep them if possible.
-
-        Raises:
-            TypeError: They have to take the ordinary path.
+        What a processor raises is named in the record, and the rest of the chain goes on.
         """
-        outlet, values = self._logger, self._values
-        tail = b"" if outlet.name is None else b',"logger":' + dumps(outlet.name)
-        if values:
-            encoded = outlet.fields(values, RESERVED)
-            if encoded is None or (Lazy.in_use and has_lazy(values)):
-                raise TypeError("no plain values")
-            tail += b"," + encoded
-            self._taken = RESERVED.union(values)
-            if not self._taken.isdisjoint(kw):
-                raise ValueError("a name twice")
-        if not self._handed_out and all(type(value) in SCALARS for value in values.values()):
-            self._tail = tail
-        return tail
-
-    def _with_contextvars(self, kw: dict[str, Any]) -> dict[str, Any]:
-        """Return the fields of a call with what is bound to the context before them.
-
-        Raises:
-            ValueError: A name is bound to the logger, too.
-        """
-        bound = bound_contextvars()
-        if not bound:
-            return kw
-        if not self._taken.isdisjoint(bound):
-            raise ValueError("a name twice")
-        bound.update(kw)
-        return bound
-
-    def _line_through_chain(
-        self, level: LevelHead, event: Any, args: tuple[Any, ...], kw: dict[str, Any]
-    ) -> bytes | None:
-        """Run the processors; what one of them raises is named in the record."""
-        outlet = self._logger
+        outlet, name = self._logger, level.name
         try:
-            result: Any = self._record(event, args, kw)
+            record = self._values.copy()
+            record.update(kw)
+            if args or event is None or "event" in record or Lazy.in_use:
+                _complete(record, event, args)
+            else:
+                record["event"] = event
+            wrapped = outlet.wrapped
+            result: Any = record
             for processor in self._processors:
+                if processor is encode_line and result is record and wrapped is outlet:
+                    # the same with fewer calls in between
+                    line = quick_line(record, level, outlet)
+                    if line is not None:
+                        return line
                 try:
-                    following: Any = processor(outlet.wrapped, level.name, result)
+                    following: Any = processor(wrapped, name, result)
                 except DropEvent:
                     return None
                 except Exception as error:
@@ -321,36 +260,14 @@ class BoundLogger:
                     if following is None:
                         following = _with_problem(result, processor, TypeError("returned None"))
                     result = following
-            if is_line(result):
-                return result
             if isinstance(outlet, ForeignOutlet):
-                outlet.hand_over(level.name, result)
+                outlet.hand_over(name, result)
                 return None
-            return outlet.encoder.encode(as_event(result), level=level.name, logger=outlet.name)
+            return result if is_line(result) else encode_line(outlet, name, as_event(result))
         except Exception as error:
             return self._reduced_line(level, event, error)
 
-    def _record(self, event: Any, args: tuple[Any, ...], kw: dict[str, Any]) -> Any:
-        """Return the event dict of a call, as it enters the chain."""
-        record = self._values.copy()
-        record.update(kw)
-        if event is None:
-            event = kw.get("event")
-        elif "event" in record:
-            record["event_"] = record["event"]
-        if args:
-            try:
-                event = interpolate(event, args)
-            except Exception as error:
-                record["positional_args"] = args
-                add_problem(record, "formatting", error)
-        if event is not None:
-            record["event"] = event
-        if Lazy.in_use:
-            resolve(record)
-        return record
-
-    def _reduced_line(self, level: LevelHead, event: Any, error: Exception) -> bytes | None:
+    def _reduced_line(self, level: Level, event: Any, error: Exception) -> bytes | None:
         """Return a line that names what went wrong, or count the record as failed."""
         outlet = self._logger
         try:
@@ -390,6 +307,24 @@ class BoundLogger:
         if isinstance(self._logger, ForeignOutlet):
             return self.__class__, (self._logger.wrapped, self._processors, self._values)
         return restore_logger, (self.__class__, self.name, self._values)
+
+
+def _complete(record: dict[str, Any], event: Any, args: tuple[Any, ...]) -> None:
+    """Put the event into a record: of what was given by position or name, and formatted."""
+    if event is None:
+        event = record.get("event")
+    elif "event" in record:
+        record["event_"] = record["event"]
+    if args:
+        try:
+            event = interpolate(event, args)
+        except Exception as error:
+            record["positional_args"] = args
+            add_problem(record, "formatting", error)
+    if event is not None:
+        record["event"] = event
+    if Lazy.in_use:
+        resolve(record)
 
 
 def _with_problem(result: Any, processor: Processor, error: Exception) -> Any:

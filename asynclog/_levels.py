@@ -26,7 +26,7 @@ LEVELS: Final[Mapping[str, int]] = {
 }
 """The levels that appear in lines, lowest first."""
 
-_NUMBERS: Final[Mapping[str, int]] = {
+METHODS: Final[Mapping[str, int]] = {
     **LEVELS,
     "notset": NOTSET,
     "msg": INFO,
@@ -35,7 +35,7 @@ _NUMBERS: Final[Mapping[str, int]] = {
     "err": ERROR,
     "fatal": CRITICAL,
 }
-"""Every name that is understood: the levels and their aliases."""
+"""Every name that is understood: the levels and their aliases, as logger methods have them."""
 
 _NAMES: Final = tuple(LEVELS)
 
@@ -60,7 +60,7 @@ def parse_level(value: int | str, setting: str = "level") -> int:
         return int(given)
     if isinstance(given, str):
         name = given.strip().lower()
-        number = _NUMBERS.get(name)
+        number = METHODS.get(name)
         if number is not None:
             return number
         if len(name) < 10 and name.isascii() and name.isdecimal():
@@ -72,7 +72,7 @@ def parse_level(value: int | str, setting: str = "level") -> int:
 
 def level_number(name: str, default: int = INFO) -> int:
     """Return the number of a level or logger method, e.g. ``"exception"``; never raises."""
-    return _NUMBERS.get(name, default)
+    return METHODS.get(name, default)
 
 
 def level_name(number: int) -> str:

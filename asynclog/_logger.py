@@ -10,7 +10,7 @@ from structlog.exceptions import DropEvent
 
 from ._adoption import adapted, merges_contextvars, without_any_renderer, without_renderer
 from ._bound import BoundLogger
-from ._chain import DEFAULT_CHAIN
+from ._chain import default_chain
 from ._contextvars import merge_contextvars
 from ._levels import LevelTable, level_number
 from ._line import LineEncoder
@@ -95,7 +95,7 @@ class LogSystem:
                 raise SettingError("processors", "must hold callables", processor)
         chain = without_renderer(chain)
         if not chain:
-            self.processors[:] = [DEFAULT_CHAIN]
+            self.processors[:] = [default_chain]
         elif merges_contextvars(chain):
             self.processors[:] = adapted(chain)
         else:

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from ._front import LINE_END, LINE_START
+from ._json import dumps
 from ._levels import CRITICAL, DEBUG, ERROR, INFO, WARNING, level_name
+from ._plain import MAX_KEY, without_surrogates
 from ._rendered import from_call
 
 if TYPE_CHECKING:
     from ._logger import LogSystem
-
-LINE_START = b'{"timestamp":"'
-LINE_END = b"}\n"
 
 
 class LineTarget(Protocol):
@@ -47,7 +47,18 @@ class Outlet:
         name: Dotted name of the logger.
     """
 
-    __slots__ = ("encoder", "fields", "gate", "name", "put", "system", "target")
+    __slots__ = (
+        "encoder",
+        "fields",
+        "gate",
+        "name",
+        "put",
+        "system",
+        "tail",
+        "target",
+        "timestamp",
+        "wrapped",
+    )
 
     # As in logging.Logger.
     disabled = False
@@ -61,14 +72,14 @@ class Outlet:
         self.gate = system.levels.gate(name)
         self.target = system.target
         self.encoder = system.encoder
-        # looked up once, for the hot path
+        # what processors get as the wrapped logger
+        self.wrapped: Any = self
+        # The logger's name as it stands in a line, behind the event.
+        self.tail = b"" if name is None else b',"logger":' + dumps(_plain_text(name))
+        # Looked up once, for the hot path.
         self.put = system.target.put
         self.fields = system.encoder.fields
-
-    @property
-    def wrapped(self) -> Any:
-        """What processors get as the wrapped logger."""
-        return self
+        self.timestamp = system.encoder.timestamp
 
     def named(self, name: str | None) -> Outlet:
         """Return the outlet of another name in the same pipeline."""
@@ -157,16 +168,11 @@ class ForeignOutlet(Outlet):
     What the chain returns goes to that logger as structlog would hand it over.
     """
 
-    __slots__ = ("_wrapped",)
+    __slots__ = ()
 
     def __init__(self, system: LogSystem, wrapped: Any) -> None:
         super().__init__(system, None)
-        self._wrapped = wrapped
-
-    @property
-    def wrapped(self) -> Any:
-        """The logger itself."""
-        return self._wrapped
+        self.wrapped = wrapped
 
     def named(self, name: str | None) -> Outlet:
         """Return this one: the name of a foreign logger is its own."""
@@ -174,7 +180,7 @@ class ForeignOutlet(Outlet):
 
     def hand_over(self, method_name: str, result: Any) -> None:
         """Call the logger with what the chain returned."""
-        method = getattr(self._wrapped, method_name)
+        method = getattr(self.wrapped, method_name)
         if isinstance(result, tuple):
             args, kwargs = cast("tuple[Any, Any]", result)
             method(*args, **kwargs)
@@ -187,6 +193,10 @@ class ForeignOutlet(Outlet):
 def is_line(value: Any) -> bool:
     """Tell whether a value is a line that the encoder has made."""
     return type(value) is bytes and value.endswith(LINE_END) and value.startswith(LINE_START)
+
+
+def _plain_text(name: str) -> str:
+    return without_surrogates(name[:MAX_KEY])
 
 
 def restore_outlet(name: str | None) -> Outlet:

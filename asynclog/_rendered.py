@@ -21,7 +21,7 @@ def as_event(result: Any) -> MutableMapping[str, Any]:
         result: An event dict, which is returned as it is; text or bytes, which become the event
             unless they hold a JSON object; or a tuple ``(args, kwargs)`` for a logger method.
     """
-    if isinstance(result, MutableMapping):
+    if isinstance(result, (dict, MutableMapping)):
         return cast("MutableMapping[str, Any]", result)
     if isinstance(result, Mapping):
         return dict(cast("Mapping[str, Any]", result))
