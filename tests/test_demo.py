@@ -10,11 +10,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+import asynclog
+from asynclog.cli.demo.program import Outcome
+from asynclog.cli.demo.table import complete, lost, read_back, show
 from asynclog.cli.demo.tally import CELLS, Journal, Switch, Tally
 
 DEMO = [sys.executable, "-m", "asynclog.cli", "demo"]
@@ -59,7 +63,7 @@ def test_every_event_of_every_source_is_accounted_for(run_dir: Path):
     table = rows(done.stdout)
     names = ["HTTP service", "trio tasks", "main thread"]
     if find_spec("torch"):
-        names += ["torch training loop", "DataLoader workers"]
+        names += ["torch training", "DataLoader workers"]
     else:
         assert "torch is not installed" in done.stdout
     logged, written, dropped, lost = table.pop("all")
@@ -77,7 +81,7 @@ def test_every_event_of_every_source_is_accounted_for(run_dir: Path):
 def test_an_interrupt_ends_it_early_with_the_table(run_dir: Path):
     """After Ctrl-C to the whole process group the table is printed and the file is complete."""
     with subprocess.Popen(
-        [*DEMO, "--seconds", "100", "--run-dir", str(run_dir)],
+        [*DEMO, "--seconds", "20", "--run-dir", str(run_dir)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -106,6 +110,28 @@ def test_an_interrupt_ends_it_early_with_the_table(run_dir: Path):
     assert logged == written + dropped
     assert lost == 0
     assert written == sum("demo" in event for event in events(run_dir))
+
+
+@needs_demo_packages
+@pytest.mark.slow
+def test_it_runs_without_torch(run_dir: Path):
+    """Without torch the other sources run, and the missing one is named."""
+    code = (
+        "import sys\n"
+        "class NoTorch:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'torch':\n"
+        "            raise ModuleNotFoundError(name=name)\n"
+        "sys.meta_path.insert(0, NoTorch())\n"
+        "from asynclog.cli import main\n"
+        f"main(['demo', '--seconds', '1', '--run-dir', {str(run_dir)!r}])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(rows(done.stdout)) == ["HTTP service", "all", "main thread", "trio tasks"]
+    assert "torch is not installed" in done.stdout
 
 
 @pytest.mark.parametrize("package", ["httpx", "uvicorn", "trio", "sklearn"])
@@ -207,3 +233,74 @@ def test_a_journal_counts_calls_that_returned():
     journal.debug("two")
     assert log.seen == ["one", "two"]
     assert journal.tally.count == 2
+
+
+class TestOutcome:
+    """What was logged, what is in the files and what was dropped must add up."""
+
+    @pytest.fixture
+    def outcome(self, run_dir: Path) -> Outcome:
+        """Return the outcome of a demo that logged ten events and dropped one."""
+        tally = Tally()
+        for _ in range(10):
+            tally.add(1000)
+        report = asynclog.Report(10, 9, {"full": 1}, {}, run_dir)
+        return Outcome("r1", counts={"service": tally}, report=report)
+
+    def fill(self, run_dir: Path, lines: int, more: bytes = b"") -> None:
+        """Write a rotated file with one line and a current one with the others."""
+        run_dir.mkdir()
+        line = b'{"event":"e","demo":"r1","source":"service"}\n'
+        older = b'{"event":"e","demo":"r0","source":"service"}\n'
+        (run_dir / "events.jsonl.1").write_bytes(older + line)
+        (run_dir / "events.jsonl").write_bytes(line * (lines - 1) + more)
+
+    def test_complete(self, outcome: Outcome, run_dir: Path):
+        """Written and dropped events are not lost; events of an older demo do not count."""
+        self.fill(run_dir, 9)
+        stored = read_back(run_dir, "r1")
+        assert stored.lines == {"service": 9}
+        assert lost(outcome, stored) == 0
+        assert complete(outcome, stored)
+        outcome.failed = True
+        assert not complete(outcome, stored)
+
+    def test_lost(self, outcome: Outcome, run_dir: Path):
+        """An event that is nowhere is lost, a doubled one is an error as well."""
+        self.fill(run_dir, 8)
+        stored = read_back(run_dir, "r1")
+        assert lost(outcome, stored) == 1
+        assert not complete(outcome, stored)
+        doubled = stored._replace(lines=Counter(service=10))
+        assert not complete(outcome, doubled)
+
+    def test_torn(self, outcome: Outcome, run_dir: Path):
+        """A line that is no JSON object is an error."""
+        self.fill(run_dir, 9, b'{"event":"e","demo":"r1","sou')
+        stored = read_back(run_dir, "r1")
+        assert stored.torn == 1
+        assert not complete(outcome, stored)
+
+    @pytest.mark.parametrize("with_rich", [True, False])
+    def test_it_fits_a_terminal(
+        self,
+        outcome: Outcome,
+        run_dir: Path,
+        with_rich: bool,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ):
+        """The table has the same rows with rich and without, and no row is cut."""
+        monkeypatch.setattr("asynclog.cli.demo.table.installed", lambda _: with_rich)
+        self.fill(run_dir, 9)
+        if with_rich:
+            pytest.importorskip("rich")
+        outcome.counts["loader"] = Tally([1_234_567] + [0] * (CELLS - 1))
+        stored = read_back(run_dir, "r1")
+        stored.lines["loader"] = 1_234_567
+        show(outcome, stored)
+        shown = capsys.readouterr().out
+        table = rows(shown)
+        assert table["HTTP service"] == [10, 9, 0, 0]
+        assert table["all"] == [1_234_577, 1_234_576, 1, 0]
+        assert all(len(line) <= 80 for line in shown.splitlines() if str(run_dir) not in line)

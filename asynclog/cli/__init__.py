@@ -5,16 +5,16 @@ from __future__ import annotations
 import click
 
 from ._errors import Commands
-from .demo import demo
-from .recover import recover
+from .demo import demo as _demo
+from .recover import recover as _recover
 
 __all__ = ["main"]
 
 EXAMPLES = """\b
 Examples:
-  asynclog demo                        ten seconds of service, trio and training
+  asynclog demo                   service, trio and training on one pipeline
   asynclog demo --seconds 60 --run-dir runs/demo
-  asynclog recover runs/exp1           bring back what a killed process logged
+  asynclog recover runs/exp1      bring back what a killed process logged
 """
 
 
@@ -28,5 +28,5 @@ def main() -> None:
     """Structured logging through one bounded pipeline that loses nothing silently."""
 
 
-main.add_command(demo)
-main.add_command(recover)
+main.add_command(_demo)
+main.add_command(_recover)

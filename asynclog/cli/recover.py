@@ -21,7 +21,7 @@ Exit codes:
 """
 
 
-@click.command(epilog=EPILOG)
+@click.command(epilog=EPILOG, short_help="Bring back what killed processes have logged.")
 @click.argument("run", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--spool-dir",

@@ -22,7 +22,7 @@ Exit codes:
 """
 
 
-@click.command(epilog=EPILOG)
+@click.command(epilog=EPILOG, short_help="Run service, trio and training on one pipeline.")
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
@@ -45,7 +45,7 @@ def demo(ctx: click.Context, seconds: float, run_dir: Path | None) -> None:
     Ctrl-C ends it early.
     """
     from .program import Demo
-    from .table import lost, read_back, show
+    from .table import complete, read_back, show
 
     if run_dir is None:
         run_dir = Path("runs", f"demo-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
@@ -53,5 +53,5 @@ def demo(ctx: click.Context, seconds: float, run_dir: Path | None) -> None:
     outcome = Demo(run_dir, seconds).run()
     stored = read_back(run_dir, outcome.run)
     show(outcome, stored)
-    if outcome.failed or stored.torn or lost(outcome, stored):
+    if not complete(outcome, stored):
         ctx.exit(TROUBLE)

@@ -24,4 +24,7 @@ def need(module: str) -> Any:
 
 def installed(package: str) -> bool:
     """Say whether an optional package is there, without importing it."""
-    return importlib.util.find_spec(package) is not None
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False

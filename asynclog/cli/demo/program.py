@@ -212,7 +212,9 @@ class Demo:
 
     def _progress(self) -> None:
         training = self._training
-        model = {"steps": training.steps, "accuracy": training.accuracy} if training else {}
+        model = (
+            {"steps": training.steps, "accuracy": round(training.accuracy, 3)} if training else {}
+        )
         self._main.info("progress", requests=self._service.app.requests, **model)
 
     def _end_client(self, client: subprocess.Popen[str]) -> None:

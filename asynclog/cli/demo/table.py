@@ -17,7 +17,7 @@ from .tally import Tally
 NAMES = {
     "service": "HTTP service",
     "trio": "trio tasks",
-    "training": "torch training loop",
+    "training": "torch training",
     "loader": "DataLoader workers",
     "main": "main thread",
 }
@@ -27,11 +27,13 @@ class Stored(NamedTuple):
     """What was found in the files.
 
     Attributes:
+        run_dir: Where that was.
         lines: Events of this demo, by source.
         torn: Lines that are no JSON object.
         files: Size of each file in bytes.
     """
 
+    run_dir: Path
     lines: Counter[str]
     torn: int
     files: dict[Path, int]
@@ -62,7 +64,7 @@ def read_back(run_dir: Path, run: str) -> Stored:
                         lines[event["source"]] += 1
                 except (ValueError, AttributeError, KeyError):
                     torn += 1
-    return Stored(lines, torn, files)
+    return Stored(run_dir, lines, torn, files)
 
 
 def lost(outcome: Outcome, stored: Stored) -> int:
@@ -70,6 +72,11 @@ def lost(outcome: Outcome, stored: Stored) -> int:
     logged = sum(tally.count for tally in outcome.counts.values())
     dropped = sum(outcome.report.dropped.values()) if outcome.report else 0
     return logged - stored.lines.total() - dropped
+
+
+def complete(outcome: Outcome, stored: Stored) -> bool:
+    """Say whether the demo ran to its end and every event is accounted for."""
+    return not (outcome.failed or stored.torn or lost(outcome, stored))
 
 
 def sources(outcome: Outcome, stored: Stored) -> Table:
@@ -122,13 +129,17 @@ def lateness(outcome: Outcome) -> Table:
 def files(stored: Stored) -> Table:
     """Return the table of the files."""
     return Table(
-        ["file", "bytes"], [[str(path), f"{size:,}"] for path, size in stored.files.items()]
+        ["file", "bytes"],
+        [
+            [str(path.relative_to(stored.run_dir)), f"{size:,}"]
+            for path, size in stored.files.items()
+        ],
     )
 
 
 def sentences(outcome: Outcome, stored: Stored) -> list[str]:
     """Return what is said in words."""
-    said: list[str] = []
+    said = [f"files are in {stored.run_dir}"]
     if outcome.client is not None:
         said.append(
             "client: {requests:,} requests, {failed} failed, {right:,} right; "
@@ -139,9 +150,12 @@ def sentences(outcome: Outcome, stored: Stored) -> list[str]:
             f"model: {outcome.accuracy:.1%} of the held-out digits right "
             f"after {outcome.epochs} epochs"
         )
-    if outcome.report is not None and outcome.report.dropped:
-        reasons = ", ".join(f"{name} {count:,}" for name, count in outcome.report.dropped.items())
-        said.append(f"dropped: {reasons}")
+    if outcome.report is not None:
+        reasons = [f"{name} {count:,}" for name, count in outcome.report.dropped.items()]
+        said.append(
+            f"pipeline: {outcome.report.accepted:,} calls, "
+            f"{outcome.report.written:,} lines written, dropped: {', '.join(reasons) or 'none'}"
+        )
     if stored.torn:
         said.append(f"torn lines: {stored.torn:,}")
     return said + outcome.remarks
@@ -173,8 +187,11 @@ def _render_rich(table: Table) -> None:
     for number, row in enumerate(table.rows, 1):
         last = table.total and number == len(table.rows)
         shown.add_row(*row, style="bold" if last else None)
+    # A narrow terminal wraps a row; a cut number would be of no use.
+    needed = Console(width=1000).measure(shown).maximum
     console = Console(highlight=False)
-    console.print(shown)
+    console.width = max(console.width, needed)
+    console.print(shown, crop=False)
     console.print()
 
 
