@@ -109,7 +109,7 @@ class Demo:
         self.switch = Switch()
         self.outcome = Outcome(uuid.uuid4().hex[:8])
         self._interrupts = Interrupts()
-        for package in ("httpx", "uvicorn", "trio", "numpy"):
+        for package in ("httpx", "uvicorn", "trio", "numpy", "sklearn"):
             need(package)
         digits = need("sklearn.datasets").load_digits()
         images, labels = digits.data, digits.target

@@ -34,7 +34,8 @@ class Source:
 
     def _run(self) -> None:
         # Ctrl-C is for the main thread; children forked here inherit that they do not see it.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
             self.work()
         except BaseException as error:

@@ -54,7 +54,7 @@ def read_back(run_dir: Path, run: str) -> Stored:
     torn = 0
     files = {path: path.stat().st_size for path in sorted(run_dir.rglob("*")) if path.is_file()}
     for path in files:
-        if not path.name.startswith("events.jsonl"):
+        if not path.name.startswith("events") or ".jsonl" not in path.name:
             continue
         with path.open("rb") as file:
             for line in file:
