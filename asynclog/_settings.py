@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import re
@@ -253,6 +252,8 @@ class Settings:
         known = PipelineOptions.__annotations__
         for name in given:
             if name not in known:
+                import difflib
+
                 close = difflib.get_close_matches(name, known, 1)
                 hint = f"Did you mean {close[0]}" if close else f"Known are {', '.join(known)}"
                 raise SettingError("a setting", "must have a known name", name, hint)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 import anyio
 import anyio.to_thread
@@ -20,16 +20,16 @@ from ._line import LineEncoder
 from ._logger import BoundLogger, LogSystem
 from ._rank import local_rank_from_environment, rank_from_environment
 from ._settings import PipelineOptions, Settings
-from .collector.host import CollectorHost
-from .collector.plan import Plan
-from .collector.recovery import append_line
 from .collector.stats import Report, Stats, Tally
 from .exceptions import AlreadyStartedError, SettingError
 from .intake.overflow import Overflow
 from .intake.producer import WAKE_ALWAYS, make_producer
 from .intake.ring import FLUSH_DONE, FLUSH_WANTED, Origin, Ring
 from .intake.spool import Spool
-from .sinks import Console, JsonlFile
+
+if TYPE_CHECKING:
+    from .collector.host import CollectorHost
+    from .collector.plan import Plan
 
 _POLL_STEPS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02)
 """Seconds between looks whether a flush is done."""
@@ -78,6 +78,8 @@ class Pipeline:
             SettingError: A setting breaks its rule.
             AlreadyStartedError: The pipeline runs with other settings.
         """
+        from .sinks import Console, JsonlFile
+
         processors = options.pop("processors", None)
         settings = Settings.read(run_dir, default_sinks=(JsonlFile(), Console()), **options)
         if self.started:
@@ -121,6 +123,10 @@ class Pipeline:
         """
         if self.started:
             return self
+        # Here and not above: importing the collector takes as long as importing all the rest.
+        from .collector.host import CollectorHost
+        from .collector.plan import Plan
+
         settings = self._settings or self.configure()
         if self._host is not None:
             _orphans.append(self._host)
@@ -148,7 +154,7 @@ class Pipeline:
             tick=self._renew_unlinked_ring,
         )
         try:
-            spool.write_settings(plan.as_data())
+            spool.write_settings(plan.recovery_data())
             host.start()
         except BaseException:
             path = ring.path
@@ -183,7 +189,7 @@ class Pipeline:
         spool = Spool(self._settings.run_dir, self._settings.spool_dir)
         ring = spool.create_ring(self._settings.child_ring_size, _origin(), base)
         if ring.path is not None and spool.read_settings() is None:
-            spool.write_settings(self._plan.as_data())
+            spool.write_settings(self._plan.recovery_data())
         return ring
 
     def _renew_unlinked_ring(self) -> None:
@@ -345,6 +351,8 @@ class Pipeline:
         if not host.hosts():
             self.flush_sync(plan.stop_timeout)
             return
+        from .collector.recovery import append_line
+
         origin = _origin()
         self.stop_sync()
         self.producer.late = lambda line, _level: append_line(plan, spool, origin, line)

@@ -162,18 +162,17 @@ def _finish(path: Path, intent: Intent, content: bytes) -> int:
         size = os.fstat(descriptor).st_size
         found = _read(descriptor, intent.offset, len(content))
         common = _common_prefix(found, content)
-        if common == len(content):
+        if common in (0, len(content)):
+            # All of it is there, or nothing: then it is written like any other span, into
+            # whatever file is the right one by now.
             return common
         if size == intent.offset + common:
             _append(descriptor, content[common:])
             return len(content)
-        if common and size > intent.offset:
-            # Foreign bytes behind a torn piece: end the line, keep the whole ones before it.
-            if _read(descriptor, size - 1, 1) != b"\n":
-                _append(descriptor, b"\n")
-            return content.rfind(b"\n", 0, common) + 1
-        # Nothing of ours is there: the file was cut from outside, or is another one by now.
-        return 0
+        # Foreign bytes behind a torn piece: end the line, keep the whole ones before it.
+        if _read(descriptor, size - 1, 1) != b"\n":
+            _append(descriptor, b"\n")
+        return content.rfind(b"\n", 0, common) + 1
     finally:
         os.close(descriptor)
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .._settings import AnySink, is_declaration
+from .._settings import AnySink
 from ..intake.locks import FileLock
 from ..intake.producer import Producer
 from ..intake.ring import Origin, Ring
@@ -49,12 +49,24 @@ class Plan:
     stop_timeout: float
 
     def as_data(self) -> dict[str, Any]:
-        """Return the plan as plain data; live sinks are left out."""
+        """Return the plan as plain data, for a collector process.
+
+        Raises:
+            SettingError: A sink cannot be made by another process.
+        """
+        return self._data([to_data(sink) for sink in self.sinks])
+
+    def recovery_data(self) -> dict[str, Any]:
+        """Return as plain data what a recovery needs: where every line has to go."""
+        durable = self.durable()
+        return self._data([] if durable is None else [to_data(durable)])
+
+    def _data(self, sinks: list[dict[str, Any]]) -> dict[str, Any]:
         return {
             "run_dir": str(self.run_dir),
             "spool_dir": None if self.spool_dir is None else str(self.spool_dir),
             "started": self.started.isoformat(),
-            "sinks": [to_data(sink) for sink in self.sinks if is_declaration(sink)],
+            "sinks": sinks,
             "linger": self.linger,
             "stop_timeout": self.stop_timeout,
         }

@@ -72,6 +72,7 @@ def recover(run_dir: str | os.PathLike[str], spool_dir: Path | None = None) -> R
         spool.sweep()
         rings.find()
         rings.look_after(now=True)
+        stored_before = rings.tally().written
         sources = list(rings)
         for source in sources:
             durable.redo(source)
@@ -83,7 +84,7 @@ def recover(run_dir: str | os.PathLike[str], spool_dir: Path | None = None) -> R
         tally = rings.tally()
         return Recovered(
             rings=len(ended),
-            lines=tally.written,
+            lines=tally.written - stored_before,
             quarantined=tally.dropped["quarantined"],
             left_alone=len(spool.rings()),
         )

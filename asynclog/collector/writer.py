@@ -26,6 +26,7 @@ MAX_WRITE: Final = 256 * 1024
 FAILURES_TO_SUSPEND: Final = 5
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 30.0
+DISK_PAUSE: Final = 0.5
 
 
 class Breaker:
@@ -45,11 +46,15 @@ class Breaker:
         self._failures = 0
         self._pause = FIRST_PAUSE
 
-    def failed(self) -> None:
+    def failed(self, error: Exception) -> None:
         """Note a failure; enough of them in a row suspend the sink."""
         self._failures += 1
         if self._failures >= FAILURES_TO_SUSPEND:
-            self._until = time.monotonic() + self._pause
+            # A disk that was full is usable the moment there is room, a backend takes its time.
+            local = type(error) is OSError or isinstance(
+                error, (PermissionError, FileNotFoundError)
+            )
+            self._until = time.monotonic() + (DISK_PAUSE if local else self._pause)
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
 
@@ -169,7 +174,7 @@ class Outlet:
             else:
                 await self._worker.run(self._sink.write_blocking, batch)  # type: ignore[union-attr]
         except Exception as error:
-            self._breaker.failed()
+            self._breaker.failed(error)
             self.dropped["failed"] += len(batch)
             self._complain(error)
         else:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import sys
-import sysconfig
 import threading
 import time
 import weakref
@@ -395,7 +394,7 @@ def make_producer(overflow: Overflow | None = None) -> Producer:
     lock_free = (
         sys.implementation.name == "cpython"
         and sys.version_info[:2] in LOCK_FREE
-        and not sysconfig.get_config_var("Py_GIL_DISABLED")
+        and "t" not in sys.abiflags
     )
     return Producer(overflow) if lock_free else LockedProducer(overflow)
 

@@ -7,12 +7,10 @@ disk freezes every Python thread of the process (2,008 ms for a disk frozen 2 s,
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import re
 import stat
-import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -36,8 +34,9 @@ def spool_root(spool_dir: Path | None) -> Path:
         spool_dir: Where the user wants it, None for shared memory.
     """
     if spool_dir is None:
-        shared = Path("/dev/shm")
-        spool_dir = shared if shared.is_dir() else Path(tempfile.gettempdir())
+        spool_dir = Path("/dev/shm")
+        if not spool_dir.is_dir():
+            spool_dir = Path(tempfile.gettempdir())
     return spool_dir / f"asynclog-{os.getuid()}"
 
 
@@ -53,10 +52,13 @@ class Spool:
     """
 
     def __init__(self, run_dir: Path, spool_dir: Path | None = None) -> None:
+        # Imported here because it takes a millisecond, and logging alone does not need it.
+        from hashlib import sha256
+
         self.run_dir = run_dir
         real = os.path.realpath(run_dir)
         readable = re.sub(r"[^A-Za-z0-9._-]", "_", run_dir.name)[:40]
-        digest = hashlib.sha256(os.fsencode(real)).hexdigest()[:16]
+        digest = sha256(os.fsencode(real)).hexdigest()[:16]
         self.root = spool_root(spool_dir)
         self.path = self.root / f"{readable}-{digest}"
         self.lock = FileLock(self.path / "lock")
