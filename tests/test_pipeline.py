@@ -22,7 +22,9 @@ import structlog
 
 import asynclog
 from asynclog import JsonlFile, Pipeline, Report, SettingError
+from asynclog.collector.recovery import recover
 from asynclog.intake.spool import Spool
+from asynclog.sinks.rotation import RotatingFile
 from asynclog.typing import Batch
 
 COLLECTORS = ["thread", "process"]
@@ -515,6 +517,40 @@ def test_a_full_disk_that_is_freed(tmp_path: Path) -> None:
         assert numbers == sorted(set(numbers))
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_disk_that_hangs(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callers go on while the ring has room, stop() is in time, and nothing is lost or doubled."""
+    frozen, thawed = threading.Event(), threading.Event()
+    append = RotatingFile.append
+
+    def append_to_frozen_disk(file: RotatingFile, pieces: Any) -> None:
+        frozen.set()
+        assert thawed.wait(30)
+        append(file, pieces)
+
+    asynclog.start_sync(run_dir, sinks=[JsonlFile()], stop_timeout="200 ms")
+    monkeypatch.setattr(RotatingFile, "append", append_to_frozen_disk)
+    log = asynclog.get_logger()
+    log.info("x", n=0)
+    assert frozen.wait(10)
+    slowest = 0.0
+    for number in range(1, 1000):
+        start = time.monotonic()
+        log.info("x", n=number)
+        slowest = max(slowest, time.monotonic() - start)
+    assert slowest < 0.1
+    start = time.monotonic()
+    report = asynclog.stop_sync()
+    assert time.monotonic() - start < 1.5
+    assert report.dropped == {"unwritten": 1000}
+    assert balanced(report)
+    thawed.set()
+    deadline = time.monotonic() + 10
+    while recover(run_dir).collected_elsewhere:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert [event["n"] for event in events_in(run_dir)] == list(range(1000))
 
 
 def test_an_unlinked_ring_is_made_anew(run_dir: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -164,7 +164,7 @@ class CollectorHost:
         self._wake_up = asyncio.Event()
         try:
             while not self._stopping:
-                if self._spool.elect():
+                if self._elect():
                     await self._collect()
                 if self._start_error is not None:
                     return
@@ -173,6 +173,15 @@ class CollectorHost:
                 self._tick()
         finally:
             self._loop = None
+
+    def _elect(self) -> bool:
+        try:
+            return self._spool.elect()
+        except OSError as error:
+            if not self._decided.is_set():
+                raise
+            complain(f"nobody can be elected to collect: {error}", kind="election")
+            return False
 
     async def _pause(self, seconds: float) -> None:
         assert self._wake_up is not None

@@ -72,9 +72,9 @@ class Producer:
     __slots__ = (
         "__weakref__",
         "_child",
+        "_edge",
         "_in_renew",
         "_last_head",
-        "_limit",
         "_mask",
         "_renewing",
         "_size",
@@ -111,7 +111,7 @@ class Producer:
         self.data = ring.data
         self._size = ring.size
         self._mask = ring.size - 1
-        self._limit = ring.size - ring.size // 8
+        self._edge = ring.size - ring.size // 8
         self.head = 0
         _live.add(self)
 
@@ -128,8 +128,8 @@ class Producer:
         length = len(line)
         head = self.head
         end = head + length
-        at = head & self._mask
-        if end <= self._limit and at + length <= self._size:
+        if end <= self._edge:
+            at = head & self._mask
             span = slice(at, at + length)
             accepted = self.accepted + 1
             # fmt: off
@@ -228,7 +228,7 @@ class Producer:
         """Return the position that ``head`` must not pass for a line of this level."""
         top = self._words[TAIL] + self._size
         reserved = self._size // 8
-        self._limit = top - reserved
+        self._edge = min(top - reserved, (self.head | self._mask) + 1)
         return top if level >= WARNING else top - reserved
 
     def _commit(self, line: bytes, top: int) -> bool:
@@ -303,8 +303,9 @@ class Producer:
                 # What was logged since the last look; nothing is between the check and the switch.
                 early.move_to(ring)
             start, accepted = ring.head, ring.accepted
+            edge = min(limit, (start | mask) + 1)
             # fmt: off
-            if self.head == head: self.data = data; self._words = words; self._size = size; self._mask = mask; self._limit = limit; self.ring = ring; self.accepted = accepted; self.head = start; switched = True  # noqa: E501, E701, E702
+            if self.head == head: self.data = data; self._words = words; self._size = size; self._mask = mask; self._edge = edge; self.ring = ring; self.accepted = accepted; self.head = start; switched = True  # noqa: E501, E701, E702
             # fmt: on
         self._started = ring.path is not None or self.wake is not None
         return old

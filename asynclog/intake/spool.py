@@ -36,6 +36,8 @@ def spool_root(spool_dir: Path | None) -> Path:
     if spool_dir is None:
         spool_dir = Path("/dev/shm")
         if not spool_dir.is_dir():
+            import tempfile
+
             spool_dir = Path(tempfile.gettempdir())
     return spool_dir / f"asynclog-{os.getuid()}"
 
