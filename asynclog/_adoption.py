@@ -14,7 +14,7 @@ import structlog
 from structlog.contextvars import merge_contextvars as structlog_merge_contextvars
 from structlog.processors import CallsiteParameterAdder, StackInfoRenderer, TimeStamper
 
-from ._chain import default_chain, encode_line
+from ._chain import encode_line
 from ._contextvars import merge_contextvars
 from ._line import timestamp
 from .typing import EventDict, Processor
@@ -102,7 +102,6 @@ def is_renderer(processor: Any) -> bool:
     """Tell whether a processor is known to render, ours included."""
     return (
         processor is encode_line
-        or processor is default_chain
         or type(processor) in RENDERERS
         or (callable(processor) and _in_renderers(processor))
     )

@@ -14,6 +14,7 @@ from structlog.exceptions import DropEvent
 
 from ._chain import encode_line
 from ._complain import complain
+from ._contextvars import merge_contextvars, variables
 from ._default import default_system
 from ._fastpath import logs
 from ._front import (
@@ -236,17 +237,21 @@ class BoundLogger:
         """
         outlet, name = self._logger, level.name
         try:
-            record = self._values.copy()
-            record.update(kw)
+            values = self._values
+            record = values | kw if type(values) is dict else _joined(values, kw)
             if args or event is None or "event" in record or Lazy.in_use:
                 _complete(record, event, args)
             else:
                 record["event"] = event
+            processors = self._processors
+            if variables and outlet.system.merges_contextvars and processors[-1] is encode_line:
+                # before the processors, which may have to redact them
+                merge_contextvars(outlet, name, record)
             wrapped = outlet.wrapped
             result: Any = record
-            for processor in self._processors:
+            for processor in processors:
                 if processor is encode_line and result is record and wrapped is outlet:
-                    # the same with fewer calls in between
+                    # what the encoder would make of it, for half the time
                     line = quick_line(record, level, outlet)
                     if line is not None:
                         return line
@@ -307,6 +312,12 @@ class BoundLogger:
         if isinstance(self._logger, ForeignOutlet):
             return self.__class__, (self._logger.wrapped, self._processors, self._values)
         return restore_logger, (self.__class__, self.name, self._values)
+
+
+def _joined(values: dict[str, Any], kw: dict[str, Any]) -> dict[str, Any]:
+    record = values.copy()
+    record.update(kw)
+    return record
 
 
 def _complete(record: dict[str, Any], event: Any, args: tuple[Any, ...]) -> None:

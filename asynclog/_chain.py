@@ -1,12 +1,12 @@
-"""The ends of a processor chain that are ours: the default chain, and one JSON line."""
+"""The end of every processor chain: event dict -> one line. The default chain is nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import MutableMapping
 from typing import Any
 
-from ._contextvars import merge_contextvars
-from ._front import INFO, LEVEL_OF, quick_line
+from ._contextvars import merge_contextvars, variables
+from ._front import INFO, LEVEL_OF
 from ._outlet import Outlet
 from ._rendered import as_event, interpolate
 from .typing import EventDict
@@ -15,28 +15,17 @@ from .typing import EventDict
 def encode_line(logger: Any, method_name: str, event_dict: EventDict) -> bytes:
     """Return the line of an event; the last processor of every chain.
 
-    Adds what is missing: time stamp, level, logger name. Pipeline and name come from the wrapped
-    logger.
+    Adds what is missing: time stamp, level, logger name, and in chains that leave this to us what
+    structlog has bound to the context. Pipeline and name come from the wrapped logger.
     """
     outlet = logger if isinstance(logger, Outlet) else _default_outlet()
     level = LEVEL_OF.get(method_name, INFO)
     record = as_event(event_dict)
-    if isinstance(record, dict):
-        line = quick_line(record, level, outlet)
-        if line is not None:
-            return line
+    if variables and outlet.system.merges_contextvars:
+        merge_contextvars(logger, method_name, record)
     if "positional_args" in record:
         _format(record)
     return outlet.encoder.encode(record, level=level.name, logger=outlet.name)
-
-
-def default_chain(logger: Any, method_name: str, event_dict: EventDict) -> bytes:
-    """Return the line of an event with what is bound to the context: all of the default chain.
-
-    Where it stands first, loggers know that nothing else happens to a record and take a short cut
-    to the same line.
-    """
-    return encode_line(logger, method_name, merge_contextvars(logger, method_name, event_dict))
 
 
 def _default_outlet() -> Outlet:

@@ -10,8 +10,6 @@ from structlog.exceptions import DropEvent
 
 from ._adoption import adapted, merges_contextvars, without_any_renderer, without_renderer
 from ._bound import BoundLogger
-from ._chain import default_chain
-from ._contextvars import merge_contextvars
 from ._levels import LevelTable, level_number
 from ._line import LineEncoder
 from ._outlet import LineTarget, Outlet
@@ -42,9 +40,11 @@ class LogSystem:
     Attributes:
         processors: The whole chain. The list stays the same object for ever, because loggers hold
             it and ``structlog.testing.capture_logs`` edits it in place.
+        merges_contextvars: Whether loggers add what structlog has bound to the context before the
+            chain runs, because no processor in it does.
     """
 
-    __slots__ = ("_outlets", "encoder", "levels", "processors", "target")
+    __slots__ = ("_outlets", "encoder", "levels", "merges_contextvars", "processors", "target")
 
     def __init__(
         self,
@@ -57,6 +57,7 @@ class LogSystem:
         self.encoder = encoder
         self.levels = levels
         self.processors: list[Processor] = []
+        self.merges_contextvars = True
         self._outlets: dict[str | None, Outlet] = {}
         self.set_processors(processors)
 
@@ -93,13 +94,8 @@ class LogSystem:
         for processor in chain:
             if not callable(processor):
                 raise SettingError("processors", "must hold callables", processor)
-        chain = without_renderer(chain)
-        if not chain:
-            self.processors[:] = [default_chain]
-        elif merges_contextvars(chain):
-            self.processors[:] = adapted(chain)
-        else:
-            self.processors[:] = adapted([merge_contextvars, *chain])
+        self.merges_contextvars = not merges_contextvars(chain)
+        self.processors[:] = adapted(without_renderer(chain))
 
 
 def structlog_configuration(
@@ -137,6 +133,7 @@ def adopt_user_configuration(system: LogSystem) -> None:
         wrapper = BoundLogger
     elif BoundLogger not in getattr(wrapper, "__mro__", ()):
         chain.insert(0, drop_below_level)
+    system.merges_contextvars = False
     system.processors[:] = chain
     structlog.configure(
         processors=system.processors, wrapper_class=wrapper, logger_factory=system.outlet

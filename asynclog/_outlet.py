@@ -74,8 +74,8 @@ class Outlet:
         self.encoder = system.encoder
         # what processors get as the wrapped logger
         self.wrapped: Any = self
-        # The logger's name as it stands in a line, behind the event.
-        self.tail = b"" if name is None else b',"logger":' + dumps(_plain_text(name))
+        # the logger's name as it stands in a line, between event and fields
+        self.tail = b"," if name is None else b',"logger":%b,' % dumps(_plain_text(name))
         # Looked up once, for the hot path.
         self.put = system.target.put
         self.fields = system.encoder.fields
