@@ -12,46 +12,34 @@ from typing import Any, Final
 
 import structlog
 from structlog.contextvars import merge_contextvars as structlog_merge_contextvars
-from structlog.processors import CallsiteParameterAdder, StackInfoRenderer, TimeStamper
+from structlog.processors import (
+    CallsiteParameterAdder,
+    StackInfoRenderer,
+    TimeStamper,
+    add_log_level,
+)
 
 from ._chain import encode_line
 from ._contextvars import merge_contextvars
-from ._line import timestamp
+from ._front import clock
 from .typing import EventDict, Processor
 
 OUR_FRAMES: Final = "asynclog._"
 """Beginning of the names of our modules that stand between a caller and the processors."""
 
-RENDERERS: Final[frozenset[Any]] = frozenset(
-    (
-        structlog.processors.JSONRenderer,
-        structlog.processors.KeyValueRenderer,
-        structlog.processors.LogfmtRenderer,
-        structlog.dev.ConsoleRenderer,
-        structlog.stdlib.render_to_log_kwargs,
-        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        getattr(structlog.stdlib, "render_to_log_args_and_kwargs", None),
-    )
+RENDERER_CLASSES: Final = (
+    structlog.processors.JSONRenderer,
+    structlog.processors.KeyValueRenderer,
+    structlog.processors.LogfmtRenderer,
+    structlog.dev.ConsoleRenderer,
 )
-"""Processors, or their classes, that are known to end a chain."""
-
-
-class UtcStamp:
-    """Does what ``TimeStamper(fmt="iso", utc=True)`` does.
-
-    Args:
-        key: Key of the time stamp in the event dict.
-    """
-
-    __slots__ = ("key",)
-
-    def __init__(self, key: str) -> None:
-        self.key = key
-
-    def __call__(self, _logger: Any, _method_name: str, event_dict: EventDict) -> EventDict:
-        """Add the time."""
-        event_dict[self.key] = timestamp().decode()
-        return event_dict
+RENDERER_FUNCTIONS: Final = (
+    structlog.stdlib.render_to_log_kwargs,
+    structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+    getattr(structlog.stdlib, "render_to_log_args_and_kwargs", None),
+    encode_line,
+)
+"""Processors that are known to end a chain."""
 
 
 class LastOfChain:
@@ -100,36 +88,55 @@ def without_any_renderer(processors: Iterable[Processor]) -> list[Processor]:
 
 def is_renderer(processor: Any) -> bool:
     """Tell whether a processor is known to render, ours included."""
-    return (
-        processor is encode_line
-        or type(processor) in RENDERERS
-        or (callable(processor) and _in_renderers(processor))
+    return isinstance(processor, RENDERER_CLASSES) or any(
+        processor is function for function in RENDERER_FUNCTIONS
     )
 
 
 def adapted(processors: Iterable[Processor]) -> list[Processor]:
-    """Return a chain for our loggers: equivalents where there are any, and a line at the end."""
-    return [*map(equivalent, processors), encode_line]
+    """Return a chain for our loggers: equivalents where there are any, and a line at the end.
+
+    What comes last and only adds what every line has anyway is left out.
+    """
+    chain = list(processors)
+    while chain and _adds_front(chain[-1]):
+        chain.pop()
+    return [*map(equivalent, chain), encode_line]
 
 
 def equivalent(processor: Processor) -> Processor:
     """Return a processor that does the same in our loggers, or the processor itself."""
     given: Any = processor
-    if given is structlog_merge_contextvars:
+    if is_merge_contextvars(given):
         return merge_contextvars
-    if type(given) is TimeStamper and given.utc and str(given.fmt).upper() == "ISO":
-        return UtcStamp(given.key)
+    if _is_iso_stamp(given):
+        return utc_stamp(given.key)
     if type(given) in (CallsiteParameterAdder, StackInfoRenderer):
         return _without_our_frames(given)
     return processor
 
 
-def merges_contextvars(processors: Iterable[Processor]) -> bool:
-    """Tell whether a chain merges context variables."""
-    return any(
-        processor is structlog_merge_contextvars or processor is merge_contextvars
-        for processor in processors
-    )
+def is_merge_contextvars(processor: Any) -> bool:
+    """Tell whether a processor merges context variables, structlog's or ours."""
+    return processor is structlog_merge_contextvars or processor is merge_contextvars
+
+
+def utc_stamp(key: str) -> Processor:
+    """Return a processor that does what ``TimeStamper(fmt="iso", utc=True)`` does."""
+
+    def stamp(_logger: Any, _method_name: str, event_dict: EventDict) -> EventDict:
+        event_dict[key] = clock.text()
+        return event_dict
+
+    return stamp
+
+
+def _is_iso_stamp(processor: Any) -> bool:
+    return type(processor) is TimeStamper and processor.utc and str(processor.fmt).upper() == "ISO"
+
+
+def _adds_front(processor: Any) -> bool:
+    return processor is add_log_level or (_is_iso_stamp(processor) and processor.key == "timestamp")
 
 
 def _without_our_frames(processor: Any) -> Any:
@@ -140,10 +147,3 @@ def _without_our_frames(processor: Any) -> Any:
     result = copy.copy(processor)
     result._additional_ignores = [*(ignores or ()), OUR_FRAMES]
     return result
-
-
-def _in_renderers(processor: Any) -> bool:
-    try:
-        return processor in RENDERERS
-    except TypeError:
-        return False  # not hashable

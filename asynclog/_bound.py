@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from anyio.lowlevel import checkpoint_if_cancelled
 from structlog.exceptions import DropEvent
@@ -69,7 +69,9 @@ class BoundLogger:
             context = context.copy()
             outlet = outlet.named(context.pop("logger_name"))
         self._logger: Outlet = outlet
-        self._processors = cast("list[Processor]", processors)
+        self._processors: list[Processor] = (
+            processors if isinstance(processors, list) else list(processors)
+        )
         self._values = context
         self._gate = outlet.gate
         self._tail: bytes | None = None
@@ -159,16 +161,13 @@ class BoundLogger:
         """Log at level error with the exception that is being handled."""
         if self._gate.level <= 40:
             kw.setdefault("exc_info", True)
-            if line := self._line(ERROR, event, args, kw):
-                self._logger.put(line, 40)
+            self._log(ERROR, 40, event, args, kw)
 
     def log(self, level: int | str, event: Any = None, /, *args: Any, **kw: Any) -> None:
         """Log ``event % args`` with the fields `kw` at any level, a name or a number."""
         number = level if type(level) is int else _number(level, kw)
-        if self._gate.level <= number and (
-            line := self._line(nearest_level(number), event, args, kw)
-        ):
-            self._logger.put(line, number)
+        if self._gate.level <= number:
+            self._log(nearest_level(number), number, event, args, kw)
 
     async def adebug(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
         """Log at level debug, waiting for room."""
@@ -217,16 +216,34 @@ class BoundLogger:
     amsg = ainfo
     aerr = aerror
 
+    # From a call to a line
+
+    def _log(
+        self, level: Level, number: int, event: Any, args: tuple[Any, ...], kw: dict[str, Any]
+    ) -> None:
+        """Log what has passed its level, by the ordinary path."""
+        try:
+            line = self._line(level, event, args, kw)
+            if line is not None:
+                self._logger.put(line, number)
+        except Exception:
+            self._count_failure(number)
+
     async def _alog(
         self, level: Level, number: int, event: Any, args: tuple[Any, ...], kw: dict[str, Any]
     ) -> None:
-        await checkpoint_if_cancelled()
-        line = self._line(level, event, args, kw)
-        if line:
-            # The last thing that happens: what was accepted can raise nothing any more.
-            await self._logger.target.aput(line, number)
+        """Log what has passed its level, waiting for room.
 
-    # From a call to a line
+        Acceptance is the last thing that happens: a cancelled call was not accepted, and one that
+        was accepted raises nothing any more.
+        """
+        try:
+            await checkpoint_if_cancelled()
+            line = self._line(level, event, args, kw)
+            if line is not None:
+                await self._logger.target.aput(line, number)
+        except Exception:
+            self._count_failure(number)
 
     def _line(
         self, level: Level, event: Any, args: tuple[Any, ...], kw: dict[str, Any]
@@ -244,7 +261,7 @@ class BoundLogger:
             else:
                 record["event"] = event
             processors = self._processors
-            if variables and outlet.system.merges_contextvars and processors[-1] is encode_line:
+            if variables and outlet.system.merges_contextvars and encode_line in processors:
                 # before the processors, which may have to redact them
                 merge_contextvars(outlet, name, record)
             wrapped = outlet.wrapped
@@ -282,11 +299,14 @@ class BoundLogger:
                 logger=outlet.name,
             )
         except Exception:
-            try:
-                outlet.target.count_drop(level.number, "failed")
-            except Exception:
-                complain("a record was lost: the pipeline is broken", "broken")
+            self._count_failure(level.number)
             return None
+
+    def _count_failure(self, number: int) -> None:
+        try:
+            self._logger.target.count_drop(number, "failed")
+        except Exception:
+            complain("a record was lost: the pipeline is broken", "broken")
 
     # Identity
 

@@ -58,6 +58,11 @@ def _plain_dumps() -> tuple[Callable[[Any, Any, int], bytes], int]:
 plain_dumps, PLAIN_OPTIONS = _plain_dumps()
 
 
+time_ns: Final = time.time_ns
+MILLIS: Final = tuple(b"%03d" % number for number in range(1000))
+MICROS: Final = tuple(b"%03dZ" % number for number in range(1000))
+
+
 class Clock:
     """The beginning of a line up to the millisecond, kept as long as the millisecond lasts.
 
@@ -75,14 +80,41 @@ class Clock:
             One tuple in one variable: another thread sees the old one or the new one.
     """
 
-    __slots__ = ("_second", "current")
+    __slots__ = ("_second", "_text", "current")
 
     def __init__(self) -> None:
         self.current = self._second = (0, b"")
+        self._text = ("", b"")
+
+    def text(self) -> str:
+        """Return the time as text, for an event dict."""
+        start, front = self.current
+        micros = (time_ns() - start) // 1000
+        if not 0 <= micros < 1000:
+            micros, front = self.turn()
+        front += MICROS[micros]
+        text = front[len(LINE_START) :].decode()
+        self._text = (text, front)
+        return text
+
+    def front(self, given: Any) -> bytes:
+        """Return the beginning of a line up to a time stamp that was given.
+
+        Raises:
+            TypeError: It cannot be encoded.
+            ValueError: It is no time stamp.
+        """
+        text, front = self._text
+        if given is text:
+            return front
+        quoted = dumps(given)
+        if type(given) is not str or len(quoted) != len(given) + 2 or len(given) > STAMP_LENGTH:
+            raise ValueError("no time stamp")
+        return LINE_START + quoted[1:-1]
 
     def turn(self) -> tuple[int, bytes]:
         """Take the time; return the microseconds in its millisecond, and the beginning."""
-        now = time.time_ns()
+        now = time_ns()
         start, front = self._second
         if not 0 <= now - start < 1_000_000_000:
             start = now - now % 1_000_000_000
@@ -95,9 +127,6 @@ class Clock:
         return rest // 1000, front
 
 
-time_ns: Final = time.time_ns
-MILLIS: Final = tuple(b"%03d" % number for number in range(1000))
-MICROS: Final = tuple(b"%03dZ" % number for number in range(1000))
 clock: Final = Clock()
 
 
@@ -164,8 +193,8 @@ def quick_line(record: dict[str, Any], level: Level, outlet: Outlet) -> bytes | 
                 micros, front = clock.turn()
             stamp = MICROS[micros]
         else:
-            fields, front = record.copy(), LINE_START
-            level, stamp = arranged(fields, level, outlet)
+            fields, stamp = record.copy(), b""
+            level, front = arranged(fields, level, outlet)
         head = level.heads.get(event) or level.head(event)
         rest = plain_dumps(fields, None, PLAIN_OPTIONS)[1:]
         # 91 and 123 are brackets, and what is in them may be deep; null may be a NaN
@@ -188,7 +217,7 @@ def fits(line: bytes, outlet: Outlet) -> bool:
 
 
 def arranged(fields: dict[str, Any], level: Level, outlet: Outlet) -> tuple[Level, bytes]:
-    """Take what processors have set of the front of a line; return level and time stamp.
+    """Take what processors have set of the front of a line; return the level and that front.
 
     Raises:
         LookupError: The level is none.
@@ -198,9 +227,4 @@ def arranged(fields: dict[str, Any], level: Level, outlet: Outlet) -> tuple[Leve
     given = fields.pop("timestamp", None)
     if fields.pop("logger", outlet.name) != outlet.name or not ARRANGED.isdisjoint(fields):
         raise ValueError("not plain")
-    if given is None:
-        return level, outlet.timestamp()
-    quoted = dumps(given)
-    if type(given) is not str or len(quoted) != len(given) + 2 or len(given) > STAMP_LENGTH:
-        raise ValueError("no time stamp")
-    return level, quoted[1:-1]
+    return level, clock.front(clock.text() if given is None else given)

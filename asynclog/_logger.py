@@ -8,7 +8,12 @@ from typing import Any
 import structlog
 from structlog.exceptions import DropEvent
 
-from ._adoption import adapted, merges_contextvars, without_any_renderer, without_renderer
+from ._adoption import (
+    adapted,
+    is_merge_contextvars,
+    without_any_renderer,
+    without_renderer,
+)
 from ._bound import BoundLogger
 from ._levels import LevelTable, level_number
 from ._line import LineEncoder
@@ -94,8 +99,20 @@ class LogSystem:
         for processor in chain:
             if not callable(processor):
                 raise SettingError("processors", "must hold callables", processor)
-        self.merges_contextvars = not merges_contextvars(chain)
-        self.processors[:] = adapted(without_renderer(chain))
+        chain = without_renderer(chain)
+        self.use_chain(chain, merge=not any(map(is_merge_contextvars, chain)))
+
+    def use_chain(self, chain: list[Processor], *, merge: bool) -> None:
+        """Make a chain without renderer the system's.
+
+        Args:
+            chain: The processors.
+            merge: Whether to merge context variables first even though the chain does not say so.
+        """
+        if chain and is_merge_contextvars(chain[0]):
+            chain, merge = chain[1:], True
+        self.merges_contextvars = merge
+        self.processors[:] = adapted(chain)
 
 
 def structlog_configuration(
@@ -127,14 +144,13 @@ def adopt_user_configuration(system: LogSystem) -> None:
     as that class has them. The system's levels apply besides.
     """
     config = structlog.get_config()
-    chain = adapted(without_any_renderer(config["processors"]))
+    chain = without_any_renderer(config["processors"])
     wrapper: Any = config["wrapper_class"]
     if wrapper is _DEFAULT_WRAPPER:
         wrapper = BoundLogger
     elif BoundLogger not in getattr(wrapper, "__mro__", ()):
         chain.insert(0, drop_below_level)
-    system.merges_contextvars = False
-    system.processors[:] = chain
+    system.use_chain(chain, merge=False)
     structlog.configure(
         processors=system.processors, wrapper_class=wrapper, logger_factory=system.outlet
     )

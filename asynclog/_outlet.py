@@ -56,7 +56,6 @@ class Outlet:
         "system",
         "tail",
         "target",
-        "timestamp",
         "wrapped",
     )
 
@@ -79,7 +78,6 @@ class Outlet:
         # Looked up once, for the hot path.
         self.put = system.target.put
         self.fields = system.encoder.fields
-        self.timestamp = system.encoder.timestamp
 
     def named(self, name: str | None) -> Outlet:
         """Return the outlet of another name in the same pipeline."""
