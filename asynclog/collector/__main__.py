@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from io import FileIO
 from typing import Any, Final, cast
 
 import anyio
@@ -26,12 +27,15 @@ from .worker import DaemonWorker
 LOOK_INTERVAL: Final = 0.1
 """Seconds between looks whether anybody is left who may log."""
 
+# Not sys.stdin: a thread that waits in its buffer at the end of the interpreter is a fatal error.
+_orders = FileIO(0, closefd=False)
+
 
 def main() -> None:
     """Collect until no process of the run is left."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     descriptor = int(sys.argv[1])
-    line = sys.stdin.buffer.readline()
+    line = _orders.readline()
     if not line:
         # The parent is gone already; the lock ends with us.
         return
@@ -108,7 +112,7 @@ def _only_cause(error: BaseException) -> BaseException:
 async def _obey(assembly: Assembly, plan: Plan) -> None:
     """Wake up when the parent says so; its end means nothing, others may go on logging."""
     reader = DaemonWorker("asynclog-parent")
-    while await reader.run(sys.stdin.buffer.readline):
+    while await reader.run(_orders.readline):
         assembly.rings.look_after(now=True)
         assembly.collector.kick()
         if not assembly.collector.alive():
