@@ -171,6 +171,7 @@ def test_the_end_of_the_process_flushes(run_dir: Path, collector: str) -> None:
         run_dir,
     )
     assert done.returncode == 3, done.stderr
+    assert not done.stderr
     assert [event["n"] for event in events_in(run_dir)] == list(range(5000))
 
 

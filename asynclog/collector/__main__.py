@@ -40,11 +40,10 @@ def main() -> None:
         # The parent is gone already; the lock ends with us.
         return
     data = json.loads(line)
-    host = data.pop("host", os.uname().nodename)
     plan = Plan.from_data(data)
     spool = Spool(plan.run_dir, plan.spool_dir)
     spool.lock.adopt(descriptor)
-    anyio.run(_collect, plan, spool, Origin(host, os.getpid()))
+    anyio.run(_collect, plan, spool, Origin(os.uname().nodename, os.getpid()))
     # Threads of hung sinks are daemons: they end here.
 
 

@@ -117,8 +117,7 @@ class Ring:
         )
         try:
             lock.acquire()
-            # A mapped page that the file system cannot back kills the process with SIGBUS.
-            os.posix_fallocate(descriptor, 0, HEADER_BYTES + size)
+            _allocate(descriptor, HEADER_BYTES + size)
             ring = cls(mmap.mmap(descriptor, HEADER_BYTES + size), path, lock)
             ring._fill_header(size, origin, base)
             os.rename(made, path)
@@ -300,6 +299,15 @@ class Ring:
         if self.lock is not None:
             self.lock.release()
             self.lock = None
+
+
+def _allocate(descriptor: int, length: int) -> None:
+    """Take the room now: a mapped page that cannot be backed kills the process with SIGBUS."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, length)
+    else:
+        # macOS: its temporary directory is on disk, and a file of zeros takes its room as well.
+        os.write(descriptor, bytes(length))
 
 
 def lines_between(ring: Ring, start: int, end: int) -> Iterator[tuple[int, int]]:
