@@ -35,6 +35,7 @@ KEPT_LENGTH: Final = 128
 LONG: Final = 8192
 """Bytes up to which no value in a line can be one that has to be shortened."""
 STAMP_LENGTH: Final = 40
+_MISSING: Final = object()
 
 
 def _plain_dumps() -> tuple[Callable[[Any, Any, int], bytes], int]:
@@ -183,7 +184,7 @@ def quick_line(record: dict[str, Any], level: Level, outlet: Outlet) -> bytes | 
         level: Level of the record if it names none itself.
         outlet: Of the logger.
     """
-    event = record.pop("event", None)
+    event = record.pop("event", _MISSING)
     try:
         if ARRANGED.isdisjoint(record):
             fields = record
@@ -206,7 +207,7 @@ def quick_line(record: dict[str, Any], level: Level, outlet: Outlet) -> bytes | 
     except Exception:
         # whatever it is, the line encoder knows what to do about it
         pass
-    if event is not None:
+    if event is not _MISSING:
         record["event"] = event
     return None
 
