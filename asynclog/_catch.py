@@ -20,6 +20,7 @@ from typing import (
 
 from ._default import default_system
 from ._levels import parse_level
+from ._problem import describe
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -118,15 +119,21 @@ class Catcher(Generic[D_co]):
         """
         if not isinstance(error, self._types) or isinstance(error, self._exclude):
             return False
-        fields = {} if where is None else {"function": where}
-        self._logger_to_use().log(self._level, self._message, exc_info=error, **fields)
-        return not self._reraise and self._may_swallow(error)
-
-    def _may_swallow(self, error: BaseException) -> bool:
-        """Tell whether an exception that ends programs or tasks was asked for by name."""
-        return isinstance(error, Exception) or any(
+        named = isinstance(error, Exception) or any(
             kind is not BaseException and isinstance(error, kind) for kind in self._types
         )
+        if isinstance(error, GeneratorExit) and not named:
+            # how a generator is closed is nothing to report
+            return False
+        fields = {} if where is None else {"function": where}
+        try:
+            self._logger_to_use().log(self._level, self._message, exc_info=error, **fields)
+        except Exception as broken:
+            # not one of ours: they do not raise
+            default_system().get_logger().log(
+                self._level, self._message, exc_info=error, log_error=describe(broken), **fields
+            )
+        return named and not self._reraise
 
     def _logger_to_use(self) -> CatchLogger:
         logger = self._logger
