@@ -72,7 +72,10 @@ class DurableFile:
                 self._outstanding = source
                 content = ring.read(start, stop)
                 kept = _finish(path, intent, content)
-                source.stored += content.count(b"\n", 0, kept)
+                if kept == intent.length:
+                    ring.stored = intent.stored_after
+                elif kept:
+                    ring.stored += content.count(b"\n", 0, kept)
             if kept:
                 ring.tail = start + kept
             ring.intent = None
@@ -112,13 +115,16 @@ class DurableFile:
             if end - start > MAX_SPAN:
                 stop = ring.line_end(start, start + MAX_SPAN)
             pieces = ring.pieces(start, stop)
+            stored = ring.stored + sum(bytes(piece).count(b"\n") for piece in pieces)
             position = file.prepare(stop - start)
-            ring.intent = Intent(position.device, position.inode, position.offset, stop - start)
+            ring.intent = Intent(
+                position.device, position.inode, position.offset, stop - start, stored
+            )
             self._outstanding = source
             file.append(pieces)
+            ring.stored = stored
             ring.tail = stop
             self._outstanding = None
-            source.stored += sum(bytes(piece).count(b"\n") for piece in pieces)
 
     def _put_aside(self, source: Source, end: int) -> None:
         ring = source.ring

@@ -184,7 +184,7 @@ class Collector:
                 self._offer(source, stop if stop > source.cursor else end)
         source.cursor = end
         if self._files is None:
-            source.stored += source.waiting()
+            source.ring.stored += source.waiting()
             source.ring.tail = end
         return True
 

@@ -111,7 +111,7 @@ class RingSet:
         tally.waiting += waiting
         if not source.ended:
             tally.open += waiting
-        tally.written += source.stored
+        tally.written += source.ring.stored
         if source.quarantined:
             tally.dropped["quarantined"] += source.quarantined
         for (_, reason), count in source.ring.dropped.items():

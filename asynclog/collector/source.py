@@ -22,7 +22,6 @@ class Source:
 
     Attributes:
         cursor: Position up to which the lines were handed to the sinks.
-        stored: Lines that are written for good, those before our time included.
         quarantined: Lines that were no JSON.
         ended: Whether the process that fills the ring is known to be gone.
         flushing: Whether somebody sees to the flush its owner waits for.
@@ -38,14 +37,12 @@ class Source:
         "notes",
         "quarantined",
         "ring",
-        "stored",
     )
 
     def __init__(self, ring: Ring, *, notes: bool = False) -> None:
         self.ring = ring
         self.notes = notes
         self.cursor = ring.tail
-        self.stored = ring.accepted - self.waiting()
         self.quarantined = 0
         self.ended = False
         self.flushing = False

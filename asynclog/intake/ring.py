@@ -29,7 +29,8 @@ _PID, _RANK, _LOCAL_RANK, _CREATED = 5, 6, 7, 8
 FLUSH_WANTED: Final = 9
 FLUSH_DONE: Final = 10
 LINES: Final = 11
-_COMMIT, _DEVICE, _INODE, _OFFSET, _LENGTH = 16, 17, 18, 19, 20
+_STORED = 12
+_COMMIT, _DEVICE, _INODE, _OFFSET, _LENGTH, _STORED_AFTER = 16, 17, 18, 19, 20, 21
 DROPPED: Final = 32
 """First of the dropped counters: one word per level and reason."""
 
@@ -67,12 +68,21 @@ class Origin(NamedTuple):
 
 
 class Intent(NamedTuple):
-    """A write to a file that was about to be made: redone after a kill, void once tail moved."""
+    """A write to a file that was about to be made: redone after a kill, void once tail moved.
+
+    Attributes:
+        device: ``st_dev`` of the file.
+        inode: ``st_ino`` of the file.
+        offset: Where in the file, in bytes.
+        length: Bytes.
+        stored_after: What :attr:`Ring.stored` will be then.
+    """
 
     device: int
     inode: int
     offset: int
     length: int
+    stored_after: int
 
 
 class Ring:
@@ -228,6 +238,15 @@ class Ring:
         self.words[TAIL] = position
 
     @property
+    def stored(self) -> int:
+        """Lines that were ever stored; to be set before the tail is moved."""
+        return self.words[_STORED]
+
+    @stored.setter
+    def stored(self, lines: int) -> None:
+        self.words[_STORED] = lines
+
+    @property
     def accepted(self) -> int:
         """Lines that were ever put into the ring."""
         return self.words[LINES]
@@ -273,14 +292,21 @@ class Ring:
         words = self.words
         if words[_COMMIT] != words[TAIL] + 1:
             return None
-        return Intent(words[_DEVICE], words[_INODE], words[_OFFSET], words[_LENGTH])
+        return Intent(
+            words[_DEVICE],
+            words[_INODE],
+            words[_OFFSET],
+            words[_LENGTH],
+            words[_STORED_AFTER],
+        )
 
     @intent.setter
     def intent(self, intent: Intent | None) -> None:
         words = self.words
         words[_COMMIT] = 0
         if intent is not None:
-            words[_DEVICE], words[_INODE], words[_OFFSET], words[_LENGTH] = intent
+            words[_DEVICE], words[_INODE], words[_OFFSET] = intent[:3]
+            words[_LENGTH], words[_STORED_AFTER] = intent[3:]
             words[_COMMIT] = words[TAIL] + 1
 
     def unlinked(self) -> bool:

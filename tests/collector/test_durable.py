@@ -76,14 +76,14 @@ def test_a_write_cut_at_any_byte_is_finished_by_the_next_collector(
         path.write_bytes(b"{}\n" + content[:cut])
         ring = ring_with(RECORDS[:12], base)
         status = path.stat()
-        ring.intent = Intent(status.st_dev, status.st_ino, 3, len(content))
+        ring.intent = Intent(status.st_dev, status.st_ino, 3, len(content), 12)
         source = Source(ring)
         durable = DurableFile(Disk().file, run_in(tmp_path))
         durable.redo(source)
         durable.write(source, ring.head)
         durable.close()
         assert path.read_bytes() == b"{}\n" + content
-        assert source.stored == 12
+        assert source.ring.stored == 12
         assert source.drained()
 
 
@@ -152,7 +152,7 @@ def test_any_sequence_of_failures_loses_and_doubles_nothing(
             assert own == [b'{"ring":%d,"n":%d}\n' % (ring, n) for n in range(30)]
         assert len(lines) == 90
     assert len(lines) == len(set(lines))
-    assert sum(source.stored for source in sources) == 90
+    assert sum(source.ring.stored for source in sources) == 90
 
 
 def test_foreign_bytes_behind_a_torn_piece(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_foreign_bytes_behind_a_torn_piece(tmp_path: Path) -> None:
     path.write_bytes(content[:torn] + b"foreign without end")
     status = path.stat()
     ring = ring_with(RECORDS[:3])
-    ring.intent = Intent(status.st_dev, status.st_ino, 0, len(content))
+    ring.intent = Intent(status.st_dev, status.st_ino, 0, len(content), 3)
     source = Source(ring)
     durable = DurableFile(Disk().file, run_in(tmp_path))
     durable.redo(source)
@@ -180,7 +180,7 @@ def test_a_file_that_is_gone_or_was_cut_is_written_anew(tmp_path: Path) -> None:
         path.write_bytes(b"z" * 1000)
         status = path.stat()
         ring = ring_with(RECORDS[:3])
-        ring.intent = Intent(status.st_dev, status.st_ino, 1000, ring.head)
+        ring.intent = Intent(status.st_dev, status.st_ino, 1000, ring.head, 3)
         if prepare == "missing":
             (tmp_path / "elsewhere").mkdir()
             os.rename(path, tmp_path / "elsewhere" / path.name)
@@ -205,6 +205,6 @@ def test_garbage_in_a_dead_ring_goes_to_quarantine(tmp_path: Path) -> None:
     durable.close()
     assert (tmp_path / "events.jsonl").read_bytes() == b"".join(good)
     assert (tmp_path / QUARANTINE).read_bytes() == b"".join([*bad, b"no end"])
-    assert source.stored == 4
+    assert source.ring.stored == 4
     assert source.quarantined == 4
     assert (tmp_path / QUARANTINE).stat().st_mode & 0o777 == 0o640

@@ -106,7 +106,7 @@ def test_a_truncated_file_is_refused(place: Path, length: int) -> None:
 def test_an_intent_is_void_once_tail_has_moved() -> None:
     """Moving the tail is what says that a write is done."""
     ring = Ring.private(SIZE, ORIGIN)
-    intent = Intent(1, 2, 3, 4)
+    intent = Intent(1, 2, 3, 4, 5)
     ring.intent = intent
     assert ring.intent == intent
     ring.tail = 4
