@@ -16,7 +16,7 @@ from ._chain import encode_line
 from ._complain import complain
 from ._contextvars import merge_contextvars, variables
 from ._default import default_system
-from ._fastpath import logs
+from ._fastpath import any_fields, logs
 from ._front import (
     CRITICAL,
     DEBUG,
@@ -37,7 +37,7 @@ from .exceptions import SettingError
 from .typing import Processor
 
 
-class BoundLogger:
+class BoundLogger:  # noqa: PLW1641 - as structlog's
     """A logger with bound context, for ``structlog.configure(wrapper_class=...)`` or on its own.
 
     Its methods never wait while there is room and never raise; their twins that begin with ``a``
@@ -138,69 +138,78 @@ class BoundLogger:
     # Logging
 
     @logs(DEBUG)
-    def debug(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
+    def debug(self, event: Any = None, *args: Any, **kw: Any) -> None:
         """Log ``event % args`` with the fields `kw` at level debug."""
 
     @logs(INFO)
-    def info(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
+    def info(self, event: Any = None, *args: Any, **kw: Any) -> None:
         """Log ``event % args`` with the fields `kw` at level info."""
 
     @logs(WARNING)
-    def warning(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
+    def warning(self, event: Any = None, *args: Any, **kw: Any) -> None:
         """Log ``event % args`` with the fields `kw` at level warning."""
 
     @logs(ERROR)
-    def error(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
+    def error(self, event: Any = None, *args: Any, **kw: Any) -> None:
         """Log ``event % args`` with the fields `kw` at level error."""
 
     @logs(CRITICAL)
-    def critical(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
+    def critical(self, event: Any = None, *args: Any, **kw: Any) -> None:
         """Log ``event % args`` with the fields `kw` at level critical."""
 
-    def exception(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
+    @any_fields
+    def exception(self, event: Any = None, *args: Any, **kw: Any) -> None:
         """Log at level error with the exception that is being handled."""
         if self._gate.level <= 40:
             kw.setdefault("exc_info", True)
             self._log(ERROR, 40, event, args, kw)
 
-    def log(self, level: int | str, event: Any = None, /, *args: Any, **kw: Any) -> None:
+    @any_fields
+    def log(self, level: int | str, event: Any = None, *args: Any, **kw: Any) -> None:
         """Log ``event % args`` with the fields `kw` at any level, a name or a number."""
         number = level if type(level) is int else _number(level, kw)
         if self._gate.level <= number:
             self._log(nearest_level(number), number, event, args, kw)
 
-    async def adebug(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
+    @any_fields
+    async def adebug(self, event: Any = None, *args: Any, **kw: Any) -> None:
         """Log at level debug, waiting for room."""
         if self._gate.level <= 10:
             await self._alog(DEBUG, 10, event, args, kw)
 
-    async def ainfo(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
+    @any_fields
+    async def ainfo(self, event: Any = None, *args: Any, **kw: Any) -> None:
         """Log at level info, waiting for room."""
         if self._gate.level <= 20:
             await self._alog(INFO, 20, event, args, kw)
 
-    async def awarning(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
+    @any_fields
+    async def awarning(self, event: Any = None, *args: Any, **kw: Any) -> None:
         """Log at level warning, waiting for room."""
         if self._gate.level <= 30:
             await self._alog(WARNING, 30, event, args, kw)
 
-    async def aerror(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
+    @any_fields
+    async def aerror(self, event: Any = None, *args: Any, **kw: Any) -> None:
         """Log at level error, waiting for room."""
         if self._gate.level <= 40:
             await self._alog(ERROR, 40, event, args, kw)
 
-    async def acritical(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
+    @any_fields
+    async def acritical(self, event: Any = None, *args: Any, **kw: Any) -> None:
         """Log at level critical, waiting for room."""
         if self._gate.level <= 50:
             await self._alog(CRITICAL, 50, event, args, kw)
 
-    async def aexception(self, event: Any = None, /, *args: Any, **kw: Any) -> None:
+    @any_fields
+    async def aexception(self, event: Any = None, *args: Any, **kw: Any) -> None:
         """Log at level error with the exception that is being handled, waiting for room."""
         if self._gate.level <= 40:
             kw.setdefault("exc_info", True)
             await self._alog(ERROR, 40, event, args, kw)
 
-    async def alog(self, level: int | str, event: Any = None, /, *args: Any, **kw: Any) -> None:
+    @any_fields
+    async def alog(self, level: int | str, event: Any = None, *args: Any, **kw: Any) -> None:
         """Log at any level, waiting for room."""
         number = level if type(level) is int else _number(level, kw)
         if self._gate.level <= number:
@@ -314,8 +323,6 @@ class BoundLogger:
         if isinstance(other, BoundLogger):
             return bool(self._values == other._values)
         return bool(self._values == getattr(other, "_context", NotImplemented))
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         # keys only: values may be secret

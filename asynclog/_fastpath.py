@@ -29,7 +29,7 @@ from ._lazy import Lazy, has_lazy
 if TYPE_CHECKING:
     from ._bound import BoundLogger
 
-F = TypeVar("F", bound=Callable[..., None])
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def logs(level: Level) -> Callable[[F], F]:
@@ -83,6 +83,18 @@ def logs(level: Level) -> Callable[[F], F]:
     return decorate
 
 
+def any_fields(method: F) -> F:
+    """Let a method's fields have any name, also that of a parameter.
+
+    Its parameters become positional only, and whatever has a name is a field; type checkers go on
+    seeing the signature that structlog's protocols ask for.
+    """
+    function: Any = method
+    code = function.__code__
+    function.__code__ = code.replace(co_posonlyargcount=code.co_argcount)
+    return method
+
+
 def encode_context(logger: BoundLogger, kw: dict[str, Any]) -> bytes:
     """Return logger name and bound context as they stand in a line; keep them if possible.
 
@@ -92,8 +104,8 @@ def encode_context(logger: BoundLogger, kw: dict[str, Any]) -> bytes:
     outlet, values = logger._logger, logger._values
     tail = outlet.tail
     if values:
-        if Lazy.in_use and has_lazy(values):
-            raise ValueError("lazy values")
+        if type(values) is not dict or (Lazy.in_use and has_lazy(values)):
+            raise ValueError("no plain values")
         encoded = outlet.fields(values, RESERVED)
         if encoded is None:
             raise ValueError("no plain values")

@@ -22,9 +22,9 @@ class Lazy:
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         Lazy.in_use = True
-        self.function = function
-        self.args = args
-        self.kwargs = kwargs
+        self.function: Callable[..., Any] = function
+        self.args: tuple[Any, ...] = args
+        self.kwargs: dict[str, Any] = kwargs
 
     def __reduce__(self) -> tuple[Any, ...]:
         # through __init__, which takes note of it

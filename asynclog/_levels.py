@@ -91,8 +91,8 @@ class Gate:
     __slots__ = ("level", "name")
 
     def __init__(self, name: str | None, level: int) -> None:
-        self.name = name
-        self.level = level
+        self.name: str | None = name
+        self.level: int = level
 
     def __repr__(self) -> str:
         return f"<Gate {self.name!r} at {self.level}>"

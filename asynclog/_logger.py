@@ -58,11 +58,11 @@ class LogSystem:
         levels: LevelTable,
         processors: Iterable[Processor] | None = None,
     ) -> None:
-        self.target = target
-        self.encoder = encoder
-        self.levels = levels
+        self.target: LineTarget = target
+        self.encoder: LineEncoder = encoder
+        self.levels: LevelTable = levels
         self.processors: list[Processor] = []
-        self.merges_contextvars = True
+        self.merges_contextvars: bool = True
         self._outlets: dict[str | None, Outlet] = {}
         self.set_processors(processors)
 

@@ -5,7 +5,7 @@ It knows its logger name, level and pipeline, and nothing of bound context or pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ._front import LINE_END, LINE_START
@@ -15,6 +15,8 @@ from ._plain import MAX_KEY, without_surrogates
 from ._rendered import from_call
 
 if TYPE_CHECKING:
+    from ._levels import Gate
+    from ._line import LineEncoder
     from ._logger import LogSystem
 
 
@@ -39,7 +41,7 @@ class Outlet:
 
     It has the methods of a structlog wrapped logger, and so much of ``logging.Logger`` that
     ``structlog.stdlib.BoundLogger`` and its processors work on it. They take what the chain
-    returned: a line of :class:`~asynclog._chain.EncodeLine`, or what any other last processor
+    returned: a line of ``encode_line``, or what any other last processor
     gives.
 
     Args:
@@ -66,17 +68,18 @@ class Outlet:
     handlers: tuple[Any, ...] = ()
 
     def __init__(self, system: LogSystem, name: str | None) -> None:
-        self.system = system
-        self.name = name
-        self.gate = system.levels.gate(name)
-        self.target = system.target
-        self.encoder = system.encoder
+        self.system: LogSystem = system
+        self.name: str | None = name
+        self.gate: Gate = system.levels.gate(name)
+        self.target: LineTarget = system.target
+        self.encoder: LineEncoder = system.encoder
         # what processors get as the wrapped logger
         self.wrapped: Any = self
         # the logger's name as it stands in a line, between event and fields
-        self.tail = b"," if name is None else b',"logger":%b,' % dumps(_plain_text(name))
+        self.tail: bytes = b"," if name is None else b',"logger":%b,' % dumps(_plain_text(name))
         # Looked up once, for the hot path.
-        self.put = system.target.put
+        self.put: Callable[[bytes, int], bool] = system.target.put
+        self.fields: Callable[[dict[str, Any], frozenset[str]], bytes | None]
         self.fields = system.encoder.fields
 
     def named(self, name: str | None) -> Outlet:
@@ -121,7 +124,9 @@ class Outlet:
 
     msg = info
     warn = warning
-    err = failure = exception = error
+    err = error
+    failure = error
+    exception = error
     fatal = critical
 
     @property
