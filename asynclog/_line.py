@@ -114,9 +114,9 @@ class LineEncoder:
         if max_event_bytes < MIN_EVENT_BYTES:
             rule = f"must be at least {MIN_EVENT_BYTES} bytes"
             raise SettingError("max_event_bytes", rule, max_event_bytes)
-        self.max_event_bytes = max_event_bytes
-        self.exception_text = exception_text
-        self.timestamp = clock or timestamp
+        self.max_event_bytes: int = max_event_bytes
+        self.exception_text: bool = exception_text
+        self.timestamp: Callable[[], bytes] = clock or timestamp
 
     def encode(
         self, event_dict: Mapping[str, Any], *, level: str, logger: str | None = None

@@ -23,7 +23,7 @@ from ._settings import PipelineOptions, Settings
 from .collector.stats import Report, Stats, Tally
 from .exceptions import AlreadyStartedError, SettingError
 from .intake.overflow import Overflow
-from .intake.producer import WAKE_ALWAYS, make_producer
+from .intake.producer import WAKE_ALWAYS, Producer, make_producer
 from .intake.ring import FLUSH_DONE, FLUSH_WANTED, Origin, Ring
 from .intake.spool import Spool
 
@@ -55,10 +55,10 @@ class Pipeline:
     def __init__(
         self, run_dir: str | os.PathLike[str] | None = None, **options: Unpack[PipelineOptions]
     ) -> None:
-        self.producer = make_producer(Overflow())
-        self.levels = LevelTable()
-        self.encoder = LineEncoder()
-        self.loggers = LogSystem(self.producer, self.encoder, self.levels, [])
+        self.producer: Producer = make_producer(Overflow())
+        self.levels: LevelTable = LevelTable()
+        self.encoder: LineEncoder = LineEncoder()
+        self.loggers: LogSystem = LogSystem(self.producer, self.encoder, self.levels, [])
         self._settings: Settings | None = None
         self._host: CollectorHost | None = None
         self._spool: Spool | None = None

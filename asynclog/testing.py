@@ -48,8 +48,8 @@ class _Recorder:
 
     def __init__(self) -> None:
         self.runs: list[Run] = []
-        self.flushes = 0
-        self.closed = False
+        self.flushes: int = 0
+        self.closed: bool = False
         self._changed = threading.Condition()
         self._lines: list[bytes] = []
         self._events: list[dict[str, Any]] = []
@@ -220,11 +220,11 @@ class FailingSink(_AsyncRecorder):
 
     def __init__(self, exception: Exception | None = None, times: int | None = None) -> None:
         super().__init__()
-        self.exception = (
+        self.exception: Exception = (
             OSError("the sink fails, as the test wants") if exception is None else exception
         )
         self.times = times
-        self.failures = 0
+        self.failures: int = 0
 
     async def write(self, batch: Batch) -> None:
         """Raise, or keep the lines of the batch."""

@@ -31,7 +31,7 @@ class FileWriter:
         self._worker = DaemonWorker("asynclog-file")
         self._kick = anyio.Event()
         self._progress = anyio.Event()
-        self.busy = False
+        self.busy: bool = False
 
     async def open(self) -> None:
         """Finish what a dead collector left half-done, and see that the file can be written.

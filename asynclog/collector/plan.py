@@ -130,7 +130,9 @@ class Claim:
     def __init__(self, run_dir: Path, origin: Origin) -> None:
         run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = FileLock(run_dir / RUN_LOCK)
-        self.suffix = "" if self._lock.acquire(create=True) else f".{origin.host}-{os.getpid()}"
+        self.suffix: str = (
+            "" if self._lock.acquire(create=True) else f".{origin.host}-{os.getpid()}"
+        )
 
     def release(self) -> None:
         """Give it up."""

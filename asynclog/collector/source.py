@@ -40,13 +40,13 @@ class Source:
     )
 
     def __init__(self, ring: Ring, *, notes: bool = False) -> None:
-        self.ring = ring
-        self.notes = notes
-        self.cursor = ring.tail
-        self.quarantined = 0
-        self.ended = False
-        self.flushing = False
-        self.closed = False
+        self.ring: Ring = ring
+        self.notes: bool = notes
+        self.cursor: int = ring.tail
+        self.quarantined: int = 0
+        self.ended: bool = False
+        self.flushing: bool = False
+        self.closed: bool = False
         self._seen = ring.head
 
     @property

@@ -92,7 +92,7 @@ class Tally:
         self.waiting = waiting
         self.open = open
         self.dropped: Counter[str] = Counter(dropped or {})
-        self.sinks = dict(sinks or {})
+        self.sinks: dict[str, SinkReport] = dict(sinks or {})
 
     def as_data(self) -> dict[str, Any]:
         """Return the counts as plain data."""

@@ -68,7 +68,7 @@ class Outlet:
 
     def __init__(self, name: str, sink: Sink | BlockingSink) -> None:
         self.name = name
-        self.written = 0
+        self.written: int = 0
         self.dropped: Counter[str] = Counter()
         self._sink = sink
         self._worker = DaemonWorker(f"asynclog-{name}") if _is_blocking(sink) else None

@@ -23,7 +23,7 @@ class FileLock:
     __slots__ = ("__weakref__", "_descriptor", "path")
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path: Path = path
         self._descriptor: int | None = None
 
     def acquire(self, *, create: bool = False) -> bool:

@@ -28,8 +28,8 @@ class Overflow:
     __slots__ = ("_gave_up", "_waiting", "timeout", "wait_allowed")
 
     def __init__(self, *, wait: bool = True, timeout: float = 0.1) -> None:
-        self.wait_allowed = wait
-        self.timeout = timeout
+        self.wait_allowed: bool = wait
+        self.timeout: float = timeout
         # After one wait in vain nobody waits until there was room again: a full disk may cost
         # one time-out, not one for every call.
         self._gave_up = False

@@ -93,10 +93,10 @@ class Producer:
     )
 
     def __init__(self, overflow: Overflow | None = None) -> None:
-        self.overflow = overflow or Overflow()
-        self.accepted = 0
+        self.overflow: Overflow = overflow or Overflow()
+        self.accepted: int = 0
         self.wake: Callable[[], None] | None = None
-        self.wake_level = WAKE_NEVER
+        self.wake_level: int = WAKE_NEVER
         self.renew: Callable[[int], Ring] | None = None
         self.late: Callable[[bytes, int], bool] | None = None
         self._child = False
@@ -108,11 +108,11 @@ class Producer:
         ring = Ring.private(EARLY_RING_SIZE, Origin("", os.getpid()))
         self.ring: Ring | None = ring
         self._words = ring.words
-        self.data = ring.data
+        self.data: memoryview = ring.data
         self._size = ring.size
         self._mask = ring.size - 1
         self._edge = ring.size - ring.size // 8
-        self.head = 0
+        self.head: int = 0
         _live.add(self)
 
     def put(self, line: bytes, level: int) -> bool:

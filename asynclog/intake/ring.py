@@ -100,12 +100,12 @@ class Ring:
 
     def __init__(self, mapping: mmap.mmap, path: Path | None, lock: FileLock | None) -> None:
         self._map = mapping
-        self.path = path
+        self.path: Path | None = path
         self.lock = lock
         view = memoryview(mapping)
-        self.words = view[:HEADER_BYTES].cast("Q")
-        self.data = view[HEADER_BYTES:]
-        self.size = len(self.data)
+        self.words: memoryview = view[:HEADER_BYTES].cast("Q")
+        self.data: memoryview = view[HEADER_BYTES:]
+        self.size: int = len(self.data)
 
     @classmethod
     def create(cls, path: Path, size: int, origin: Origin, base: int = 0) -> Ring:

@@ -61,9 +61,9 @@ class Spool:
         real = os.path.realpath(run_dir)
         readable = re.sub(r"[^A-Za-z0-9._-]", "_", run_dir.name)[:40]
         digest = sha256(os.fsencode(real)).hexdigest()[:16]
-        self.root = spool_root(spool_dir)
-        self.path = self.root / f"{readable}-{digest}"
-        self.lock = FileLock(self.path / "lock")
+        self.root: Path = spool_root(spool_dir)
+        self.path: Path = self.root / f"{readable}-{digest}"
+        self.lock: FileLock = FileLock(self.path / "lock")
 
     def prepare(self) -> None:
         """Make the directory where it is missing, and check that nobody else can touch it.

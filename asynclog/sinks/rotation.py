@@ -83,7 +83,7 @@ class RotatingFile:
         fsync: str = "never",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.path = Path(os.path.abspath(path))
+        self.path: Path = Path(os.path.abspath(path))
         self.max_bytes = max_bytes
         self.backups = backups
         self.fsync = fsync

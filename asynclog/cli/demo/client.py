@@ -28,9 +28,9 @@ class Client:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.times = Tally()
-        self.failed = 0
-        self.right = 0
+        self.times: Tally = Tally()
+        self.failed: int = 0
+        self.right: int = 0
         self._waiting = CONNECTIONS
         self._ready = asyncio.Event()
         self._numbers = count()

@@ -106,8 +106,8 @@ class Demo:
     def __init__(self, run_dir: Path, seconds: float) -> None:
         self.run_dir = run_dir
         self.seconds = seconds
-        self.switch = Switch()
-        self.outcome = Outcome(uuid.uuid4().hex[:8])
+        self.switch: Switch = Switch()
+        self.outcome: Outcome = Outcome(uuid.uuid4().hex[:8])
         self._interrupts = Interrupts()
         for package in ("httpx", "uvicorn", "trio", "numpy", "sklearn"):
             need(package)

@@ -31,7 +31,7 @@ class Classifier:
         self.images = images
         self.labels = labels
         self.journal = journal
-        self.requests = 0
+        self.requests: int = 0
         self._norms = (images**2).sum(axis=1)
 
     async def __call__(
@@ -92,10 +92,10 @@ class Service(Source):
     def __init__(self, images: Any, labels: Any, journal: Journal) -> None:
         self.loop = "uvloop" if installed("uvloop") else "asyncio"
         super().__init__(f"HTTP service ({self.loop})", journal)
-        self.lateness = Late(journal.switch)
-        self.app = Classifier(images, labels, journal)
+        self.lateness: Late = Late(journal.switch)
+        self.app: Classifier = Classifier(images, labels, journal)
         self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.url: str = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._server = need("uvicorn").Server(
             need("uvicorn").Config(
                 self.app, lifespan="off", log_config=None, log_level="error", access_log=False

@@ -23,9 +23,9 @@ class Source:
     def __init__(self, name: str, journal: Journal) -> None:
         self.name = name
         self.journal = journal
-        self.switch = journal.switch
+        self.switch: Switch = journal.switch
         self.failure: BaseException | None = None
-        self.ready = threading.Event()
+        self.ready: threading.Event = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"demo {name}", daemon=True)
 
     def work(self) -> None:
@@ -62,8 +62,8 @@ class Late:
 
     def __init__(self, switch: Switch) -> None:
         self.switch = switch
-        self.without = Tally()
-        self.with_logging = Tally()
+        self.without: Tally = Tally()
+        self.with_logging: Tally = Tally()
 
     def add(self, seconds: float) -> None:
         """Count one look at the loop."""

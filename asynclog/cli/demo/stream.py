@@ -25,7 +25,7 @@ class Stream(Source):
 
     def __init__(self, images: Any, journal: Journal) -> None:
         super().__init__("trio task", journal)
-        self.lateness = Late(journal.switch)
+        self.lateness: Late = Late(journal.switch)
         self._images = images
         self._trio = need("trio")
 

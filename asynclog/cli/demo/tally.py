@@ -28,7 +28,7 @@ class Tally:
     __slots__ = ("cells",)
 
     def __init__(self, cells: MutableSequence[int] | None = None) -> None:
-        self.cells = array("Q", bytes(8 * CELLS)) if cells is None else cells
+        self.cells: Any = array("Q", bytes(8 * CELLS)) if cells is None else cells
 
     def add(self, nanoseconds: int) -> None:
         """Count one duration."""
@@ -75,9 +75,9 @@ class Switch:
     __slots__ = ("logging", "measuring", "stopping")
 
     def __init__(self) -> None:
-        self.logging = False
-        self.measuring = False
-        self.stopping = False
+        self.logging: bool = False
+        self.measuring: bool = False
+        self.stopping: bool = False
 
 
 class Logger(Protocol):
@@ -112,9 +112,9 @@ class Journal:
     __slots__ = ("log", "switch", "tally")
 
     def __init__(self, log: Logger, tally: Tally, switch: Switch) -> None:
-        self.log = log
-        self.tally = tally
-        self.switch = switch
+        self.log: Logger = log
+        self.tally: Tally = tally
+        self.switch: Switch = switch
 
     def bind(self, **context: Any) -> Journal:
         """Return a journal with more context that counts in the same place."""

@@ -35,7 +35,7 @@ class Samples:
     def __init__(self, images: Any, labels: Any, journal: Journal, cells: list[Any]) -> None:
         self.images = images
         self.labels = labels
-        self.journal = journal
+        self.journal: Journal = journal
         self.cells = cells
 
     def begin(self, worker: int) -> None:
@@ -68,8 +68,8 @@ class Training(Source):
 
     def __init__(self, images: Any, labels: Any, journal: Journal, loader_journal: Journal) -> None:
         super().__init__("torch training loop", journal)
-        self.steps = 0
-        self.epochs = 0
+        self.steps: int = 0
+        self.epochs: int = 0
         self.accuracy = math.nan
         self._torch = torch = need("torch")
         # More threads than that only take the service's cores away.
@@ -106,7 +106,7 @@ class Training(Source):
             while self.switch.logging == logging and not self.switch.stopping:
                 self._epoch(loader, logging)
             del loader
-        self.accuracy = self._evaluate()
+        self.accuracy: float = self._evaluate()
 
     def worker_tallies(self) -> list[Tally]:
         """Return the tallies of the DataLoader's workers."""
