@@ -270,7 +270,7 @@ class BoundLogger:  # noqa: PLW1641 - as structlog's
             else:
                 record["event"] = event
             processors = self._processors
-            if variables and outlet.system.merges_contextvars and encode_line in processors:
+            if variables and outlet.system.merges_contextvars and _ends_in_line(processors):
                 # before the processors, which may have to redact them
                 merge_contextvars(outlet, name, record)
             wrapped = outlet.wrapped
@@ -339,6 +339,12 @@ class BoundLogger:  # noqa: PLW1641 - as structlog's
         if isinstance(self._logger, ForeignOutlet):
             return self.__class__, (self._logger.wrapped, self._processors, self._values)
         return restore_logger, (self.__class__, self.name, self._values)
+
+
+def _ends_in_line(processors: list[Processor]) -> bool:
+    """Tell whether a chain makes a line, itself or inside of its last processor."""
+    last = processors[-1] if processors else None
+    return last is encode_line or getattr(last, "encode", None) is encode_line
 
 
 def _joined(values: dict[str, Any], kw: dict[str, Any]) -> dict[str, Any]:

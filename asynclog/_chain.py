@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Any
 
-from ._contextvars import merge_contextvars, variables
 from ._front import INFO, LEVEL_OF
+from ._lazy import Lazy, resolve
 from ._outlet import Outlet
 from ._rendered import as_event, interpolate
 from .typing import EventDict
@@ -15,14 +15,14 @@ from .typing import EventDict
 def encode_line(logger: Any, method_name: str, event_dict: EventDict) -> bytes:
     """Return the line of an event; the last processor of every chain.
 
-    Adds what is missing: time stamp, level, logger name, and in chains that leave this to us what
-    structlog has bound to the context. Pipeline and name come from the wrapped logger.
+    Adds what is missing: time stamp, level, logger name. Pipeline and name come from the wrapped
+    logger. Our own loggers know what it does and mostly do it themselves.
     """
     outlet = logger if isinstance(logger, Outlet) else _default_outlet()
     level = LEVEL_OF.get(method_name, INFO)
     record = as_event(event_dict)
-    if variables and outlet.system.merges_contextvars:
-        merge_contextvars(logger, method_name, record)
+    if Lazy.in_use:
+        resolve(record)
     if "positional_args" in record:
         _format(record)
     return outlet.encoder.encode(record, level=level.name, logger=outlet.name)

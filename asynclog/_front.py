@@ -58,7 +58,6 @@ def _plain_dumps() -> tuple[Callable[[Any, Any, int], bytes], int]:
 
 plain_dumps, PLAIN_OPTIONS = _plain_dumps()
 
-
 time_ns: Final = time.time_ns
 MILLIS: Final = tuple(b"%03d" % number for number in range(1000))
 MICROS: Final = tuple(b"%03dZ" % number for number in range(1000))
@@ -85,7 +84,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.current = self._second = (0, b"")
-        self._text = ("", b"")
+        self._text: tuple[object, bytes] = (None, b"")
 
     def text(self) -> str:
         """Return the time as text, for an event dict."""
@@ -102,15 +101,16 @@ class Clock:
         """Return the beginning of a line up to a time stamp that was given.
 
         Raises:
-            TypeError: It cannot be encoded.
             ValueError: It is no time stamp.
         """
         text, front = self._text
         if given is text:
             return front
-        quoted = dumps(given)
-        if type(given) is not str or len(quoted) != len(given) + 2 or len(given) > STAMP_LENGTH:
+        if type(given) is not str or not given.isprintable() or len(given) > STAMP_LENGTH:
             raise ValueError("no time stamp")
+        quoted = dumps(given)
+        if len(quoted) != len(given) + 2:
+            raise ValueError("no plain time stamp")
         return LINE_START + quoted[1:-1]
 
     def turn(self) -> tuple[int, bytes]:
@@ -224,7 +224,7 @@ def arranged(fields: dict[str, Any], level: Level, outlet: Outlet) -> tuple[Leve
         LookupError: The level is none.
         ValueError: The line encoder has to judge what else there is.
     """
-    level = LEVEL_OF[fields.pop("level", level.name)]
+    level = _BY_NAME[fields.pop("level", level.name)]
     given = fields.pop("timestamp", None)
     if fields.pop("logger", outlet.name) != outlet.name or not ARRANGED.isdisjoint(fields):
         raise ValueError("not plain")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, ClassVar, ParamSpec
 
 from ._problem import describe
@@ -63,7 +63,7 @@ def has_lazy(mapping: Mapping[str, Any]) -> bool:
     return any(type(value) is Lazy for value in mapping.values())
 
 
-def resolve(mapping: dict[str, Any]) -> None:
+def resolve(mapping: MutableMapping[str, Any]) -> None:
     """Put values in the place of lazy ones."""
     for key, value in list(mapping.items()):
         if type(value) is Lazy:

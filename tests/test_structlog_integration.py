@@ -442,6 +442,17 @@ def test_our_levels_apply_under_every_wrapper_class(system: LogSystem, lines: Li
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_lazy_values_under_every_wrapper_class(system: LogSystem, lines: Lines, wrapper: Any):
+    """They are worked out for the line, and only if the level passes."""
+    structlog.configure(processors=[JSONRenderer()], wrapper_class=wrapper)
+    configure_structlog(system)
+    log = structlog.get_logger("app").bind(a=asynclog.lazy(lambda: 1))
+    log.debug("no", b=asynclog.lazy(lambda: pytest.fail("evaluated")))
+    log.info("hello", b=asynclog.lazy(lambda: 2))
+    assert (lines.last["a"], lines.last["b"]) == (1, 2)
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_exceptions_under_every_wrapper_class(system: LogSystem, lines: Lines, wrapper: Any):
     """exception() is an error with the exception as data."""
     structlog.configure(processors=[JSONRenderer()], wrapper_class=wrapper)

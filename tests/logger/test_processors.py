@@ -116,6 +116,23 @@ def test_a_processor_that_raises_is_named_and_the_rest_goes_on(make_system: Make
     assert good["second"]
 
 
+def test_what_a_processor_takes_away_stays_away(make_system: MakeSystem):
+    """A secret that was bound to the context does not come back on any path."""
+
+    def redact(_logger: Any, _method: str, event: Any) -> Any:
+        event.pop("token", None)
+        return event
+
+    log = make_system([redact]).get_logger()
+    with structlog.contextvars.bound_contextvars(token="hunter2", user=3):
+        log.info("hello")
+        log.info("hello", raw=b"not plain")
+        log.exception("hello")
+        log.info("hello %s", "you", tags=["a"])
+    assert b"hunter2" not in b"".join(log._logger.target.lines)
+    assert [event["user"] for event in log._logger.target.events] == [3] * 4
+
+
 def test_all_that_went_wrong_is_named(make_system: MakeSystem):
     """One failing processor does not hide another one."""
 
