@@ -231,12 +231,9 @@ class BoundLogger:  # noqa: PLW1641 - as structlog's
         self, level: Level, number: int, event: Any, args: tuple[Any, ...], kw: dict[str, Any]
     ) -> None:
         """Log what has passed its level, by the ordinary path."""
-        try:
-            line = self._line(level, event, args, kw)
-            if line is not None:
-                self._logger.put(line, number)
-        except Exception:
-            self._count_failure(number)
+        line = self._line(level, event, args, kw)
+        if line is not None:
+            self._logger.put(line, number)
 
     async def _alog(
         self, level: Level, number: int, event: Any, args: tuple[Any, ...], kw: dict[str, Any]
@@ -276,11 +273,13 @@ class BoundLogger:  # noqa: PLW1641 - as structlog's
             wrapped = outlet.wrapped
             result: Any = record
             for processor in processors:
-                if processor is encode_line and result is record and wrapped is outlet:
-                    # what the encoder would make of it, for half the time
-                    line = quick_line(record, level, outlet)
-                    if line is not None:
-                        return line
+                if processor is encode_line:
+                    # for half the encoder's time where that is possible
+                    line = quick_line(record, level, outlet) if result is record else None
+                    result = line or self._encoded(level, result)
+                    if wrapped is outlet:
+                        return result
+                    break
                 try:
                     following: Any = processor(wrapped, name, result)
                 except DropEvent:
@@ -294,9 +293,14 @@ class BoundLogger:  # noqa: PLW1641 - as structlog's
             if isinstance(outlet, ForeignOutlet):
                 outlet.hand_over(name, result)
                 return None
-            return result if is_line(result) else encode_line(outlet, name, as_event(result))
+            return result if is_line(result) else self._encoded(level, result)
         except Exception as error:
             return self._reduced_line(level, event, error)
+
+    def _encoded(self, level: Level, result: Any) -> bytes:
+        """Return the line of whatever a processor returned."""
+        outlet = self._logger
+        return outlet.encoder.encode(as_event(result), level=level.name, logger=outlet.name)
 
     def _reduced_line(self, level: Level, event: Any, error: Exception) -> bytes | None:
         """Return a line that names what went wrong, or count the record as failed."""

@@ -70,9 +70,10 @@ def logs(level: Level) -> Callable[[F], F]:
             except Exception:
                 line = None
             if line is None:
-                self._log(level, number, event, args, kw)
-            else:
-                self._logger.put(line, number)
+                line = self._line(level, event, args, kw)
+                if line is None:
+                    return
+            self._logger.put(line, number)
 
         method.__name__ = signature.__name__
         method.__qualname__ = signature.__qualname__

@@ -217,6 +217,16 @@ def test_a_failing_format_keeps_the_record(
     assert "TypeError" in lines.last[PROBLEM_KEY]
 
 
+@pytest.mark.parametrize("processors", [None, [keep]])
+def test_arguments_are_no_fields(make_system: MakeSystem, processors: Any):
+    """A field that is called like structlog's own for arguments is a field."""
+    log = make_system(processors).get_logger()
+    log.info("%s", positional_args=[1])
+    log.info("%s", positional_args=b"x")
+    assert [event["event"] for event in log._logger.target.events] == ["%s"] * 2
+    assert log._logger.target.last["positional_args"] == "x"
+
+
 def test_an_argument_that_cannot_be_printed_keeps_the_record(log: BoundLogger, lines: Any):
     """An error inside of __str__ goes no further."""
 
