@@ -6,8 +6,6 @@ Start a pipeline with :func:`start` (or :func:`start_sync`), log with ``structlo
 
 from __future__ import annotations
 
-from ._catch import catch
-from ._lazy import lazy
 from ._lifecycle import (
     configure,
     flush,
@@ -21,7 +19,9 @@ from ._lifecycle import (
     stop,
     stop_sync,
 )
-from ._logger import BoundLogger
+from ._logger.catch import catch
+from ._logger.lazy import lazy
+from ._logger.system import BoundLogger
 from ._settings import PipelineOptions
 from .collector.stats import Report, SinkReport, Stats
 from .exceptions import (

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, Unpack
 
 from ._complain import complain
-from ._logger import BoundLogger, configure_structlog
+from ._logger.system import BoundLogger, configure_structlog
 from ._settings import PipelineOptions
 from .collector.stats import Report, Stats
 from .pipeline import Pipeline

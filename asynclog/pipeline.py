@@ -16,8 +16,8 @@ import anyio.to_thread
 
 from ._complain import complain
 from ._levels import LevelTable
-from ._line import LineEncoder
-from ._logger import BoundLogger, LogSystem
+from ._line.encoder import LineEncoder
+from ._logger.system import BoundLogger, LogSystem
 from ._rank import local_rank_from_environment, rank_from_environment
 from ._settings import PipelineOptions, Settings
 from .collector.stats import Report, Stats, Tally

@@ -24,7 +24,7 @@ from structlog.exceptions import DropEvent
 
 from ._json import loads
 from ._lifecycle import default_pipeline
-from ._logger import configure_structlog
+from ._logger.system import configure_structlog
 from .pipeline import Pipeline
 from .typing import Batch, EventDict, Processor, Run
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from asynclog._exception import MAX_CHAIN, MAX_EXCEPTIONS, MAX_FRAMES, MAX_NOTES, trim
-from asynclog._line import LineEncoder, exception_to_dict
+from asynclog._line.encoder import LineEncoder, exception_to_dict
+from asynclog._line.exception import MAX_CHAIN, MAX_EXCEPTIONS, MAX_FRAMES, MAX_NOTES, trim
 
 
 @pytest.fixture

@@ -30,9 +30,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asynclog import _json, _snapshot
-from asynclog._line import RESERVED, Kind, LineEncoder, make_timestamp, timestamp
-from asynclog._plain import MAX_DEPTH
+from asynclog import _json
+from asynclog._line import snapshot as _snapshot
+from asynclog._line.encoder import RESERVED, Kind, LineEncoder, make_timestamp, timestamp
+from asynclog._line.plain import MAX_DEPTH
 from asynclog.exceptions import SettingError
 
 LIMIT = 65536
@@ -1302,7 +1303,7 @@ def test_values_of_libraries_without_importing_them() -> None:
     """Encoding imports neither numpy nor torch nor what else it knows by name."""
     code = """
 import sys
-from asynclog._line import LineEncoder
+from asynclog._line.encoder import LineEncoder
 encoder = LineEncoder()
 try:
     1 / 0

@@ -34,16 +34,16 @@ LAYERS = (
     ("__init__",),
     ("experiment", "distributed", "stdlib", "capture", "_lifecycle"),
     ("pipeline",),
-    ("logger", "collector"),
+    ("_logger", "collector"),
     ("intake", "sinks", "processors"),
+    ("_line",),
     ("leaves",),
 )
 DEPTH = {room: number for number, layer in enumerate(LAYERS) for room in layer}
-# The logger is one room in several modules; other private modules are leaves.
-LOGGER = ("_adoption", "_bound", "_catch", "_chain", "_fastpath", "_front", "_logger", "_outlet")
+# Other private modules are leaves.
 LEAVES = ("exceptions", "typing")
 # A restored logger asks for the default pipeline of its new process, when it is called.
-EXCEPTIONS = {("asynclog._default", "asynclog._lifecycle")}
+EXCEPTIONS = {("asynclog._logger.default", "asynclog._lifecycle")}
 HEAVY = (
     "torch",
     "wandb",
@@ -64,8 +64,6 @@ HEAVY = (
 def _room(module: str) -> str:
     """Return the part of the package that a module belongs to and that decides its layer."""
     name = module.split(".")[1] if "." in module else "__init__"
-    if name in LOGGER:
-        return "logger"
     private = name.startswith("_") and name not in DEPTH
     return "leaves" if private or name in LEAVES else name
 

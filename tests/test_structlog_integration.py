@@ -27,10 +27,10 @@ from structlog.processors import (
 from structlog.stdlib import ProcessorFormatter
 
 import asynclog
-from asynclog._chain import encode_line
 from asynclog._levels import LevelTable
-from asynclog._line import LineEncoder
-from asynclog._logger import (
+from asynclog._line.encoder import LineEncoder
+from asynclog._logger.chain import encode_line
+from asynclog._logger.system import (
     BoundLogger,
     LogSystem,
     adopt_user_configuration,

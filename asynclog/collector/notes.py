@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any, Final
 
 from .._json import dumps
-from .._line import timestamp
+from .._line.encoder import timestamp
 from ..intake.overflow import Overflow
 from ..intake.producer import Producer, make_producer
 from ..intake.ring import Origin

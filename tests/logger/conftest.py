@@ -9,10 +9,10 @@ from typing import Any
 import anyio
 import pytest
 
-from asynclog._bound import BoundLogger
 from asynclog._levels import LevelTable
-from asynclog._line import LineEncoder
-from asynclog._logger import LogSystem
+from asynclog._line.encoder import LineEncoder
+from asynclog._logger.bound import BoundLogger
+from asynclog._logger.system import LogSystem
 
 
 class Lines:

@@ -15,10 +15,10 @@ import structlog
 from structlog.contextvars import bind_contextvars
 
 from asynclog import lazy
-from asynclog._bound import BoundLogger
 from asynclog._levels import LevelTable
-from asynclog._line import LineEncoder
-from asynclog._logger import LogSystem
+from asynclog._line.encoder import LineEncoder
+from asynclog._logger.bound import BoundLogger
+from asynclog._logger.system import LogSystem
 from asynclog.intake.overflow import Overflow
 from asynclog.intake.producer import Producer
 

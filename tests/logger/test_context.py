@@ -16,9 +16,9 @@ from structlog.contextvars import bind_contextvars, bound_contextvars, clear_con
 
 import asynclog
 from asynclog import lazy
-from asynclog._bound import BoundLogger
-from asynclog._lazy import Lazy
-from asynclog._logger import LogSystem
+from asynclog._logger.bound import BoundLogger
+from asynclog._logger.lazy import Lazy
+from asynclog._logger.system import LogSystem
 
 MakeSystem = Callable[..., LogSystem]
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from asynclog import lazy
-from asynclog._bound import BoundLogger
-from asynclog._logger import LogSystem
-from asynclog._problem import PROBLEM_KEY
+from asynclog._line.problem import PROBLEM_KEY
+from asynclog._logger.bound import BoundLogger
+from asynclog._logger.system import LogSystem
 
 MakeSystem = Callable[..., LogSystem]
 

@@ -19,11 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.contextvars import bound_contextvars
 
-from asynclog import _fastpath, _front
-from asynclog._bound import BoundLogger
-from asynclog._front import KEPT_LENGTH, KEPT_TEXTS
-from asynclog._line import LineEncoder
-from asynclog._logger import LogSystem
+from asynclog._line.encoder import LineEncoder
+from asynclog._logger import fastpath as _fastpath
+from asynclog._logger import front as _front
+from asynclog._logger.bound import BoundLogger
+from asynclog._logger.front import KEPT_LENGTH, KEPT_TEXTS
+from asynclog._logger.system import LogSystem
 
 MakeSystem = Callable[..., LogSystem]
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")

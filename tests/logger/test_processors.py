@@ -12,11 +12,11 @@ from structlog.contextvars import bound_contextvars
 
 import asynclog
 from asynclog import lazy
-from asynclog._bound import BoundLogger
-from asynclog._chain import encode_line
-from asynclog._line import LineEncoder
-from asynclog._logger import LogSystem
-from asynclog._problem import PROBLEM_KEY
+from asynclog._line.encoder import LineEncoder
+from asynclog._line.problem import PROBLEM_KEY
+from asynclog._logger.bound import BoundLogger
+from asynclog._logger.chain import encode_line
+from asynclog._logger.system import LogSystem
 
 MakeSystem = Callable[..., LogSystem]
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asynclog._exception import exception_to_dict
+from asynclog._line.exception import exception_to_dict
 from asynclog.sinks.escape import escape, escape_json, escape_values
 from asynclog.sinks.render import local_time, render, render_line, render_plain
 from asynclog.sinks.traceback import SHORT_FRAMES, render_pretty, render_traceback

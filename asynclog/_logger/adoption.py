@@ -19,10 +19,10 @@ from structlog.processors import (
     add_log_level,
 )
 
-from ._chain import encode_line
-from ._contextvars import merge_contextvars
-from ._front import clock
-from .typing import EventDict, Processor
+from ..typing import EventDict, Processor
+from .chain import encode_line
+from .contextvars import merge_contextvars
+from .front import clock
 
 OUR_FRAMES: Final = "asynclog._"
 """Beginning of the names of our modules that stand between a caller and the processors."""

@@ -10,16 +10,16 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from ._exception import current_exception, exception_to_dict, stack_to_dict
-from ._fit import fit, put
-from ._json import dumps
-from ._levels import LEVELS, level_name, level_number
-from ._plain import Plain, free_name, is_plain, type_of, without_surrogates
-from ._problem import PROBLEM_KEY
-from ._settings import DEFAULT_MAX_EVENT_BYTES, MIN_EVENT_BYTES
-from ._snapshot import Snapshot, as_dict
-from ._untrusted import failure, name_of
-from .exceptions import SettingError
+from .._json import dumps
+from .._levels import LEVELS, level_name, level_number
+from .._settings import DEFAULT_MAX_EVENT_BYTES, MIN_EVENT_BYTES
+from ..exceptions import SettingError
+from .exception import current_exception, exception_to_dict, stack_to_dict
+from .fit import fit, put
+from .plain import Plain, free_name, is_plain, type_of, without_surrogates
+from .problem import PROBLEM_KEY
+from .snapshot import Snapshot, as_dict
+from .untrusted import failure, name_of
 
 __all__ = [
     "RESERVED",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, ClassVar, ParamSpec
 
-from ._problem import describe
+from .._line.problem import describe
 
 P = ParamSpec("P")
 

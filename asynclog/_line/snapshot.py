@@ -18,9 +18,9 @@ from threading import get_ident
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Final, cast
 
-from ._arrays import array_like
-from ._json import MAX_INTEGER, MIN_INTEGER
-from ._plain import (
+from .._json import MAX_INTEGER, MIN_INTEGER
+from .arrays import array_like
+from .plain import (
     LEFT_OUT_KEY,
     MAX_DEPTH,
     MAX_ITEMS,
@@ -33,7 +33,7 @@ from ._plain import (
     type_of,
     without_surrogates,
 )
-from ._untrusted import failure, name_of, qualified_name
+from .untrusted import failure, name_of, qualified_name
 
 MAX_NODES: Final = 10_000
 """Values taken of one event; what a list of lists of lists can cost at most."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import Any, Final, NamedTuple
 
-from ._untrusted import module_of, name_of
+from .untrusted import module_of, name_of
 
 MAX_ELEMENTS: Final = 1000
 """Arrays of up to so many elements are written out."""

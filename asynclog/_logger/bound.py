@@ -12,12 +12,16 @@ from typing import Any, Self
 from anyio.lowlevel import checkpoint_if_cancelled
 from structlog.exceptions import DropEvent
 
-from ._chain import encode_line
-from ._complain import complain
-from ._contextvars import merge_contextvars, variables
-from ._default import default_system
-from ._fastpath import any_fields, logs
-from ._front import (
+from .._complain import complain
+from .._levels import parse_level
+from .._line.problem import PROBLEM_KEY, add_problem, describe, name_of_callable
+from ..exceptions import SettingError
+from ..typing import Processor
+from .chain import encode_line
+from .contextvars import merge_contextvars, variables
+from .default import default_system
+from .fastpath import any_fields, logs
+from .front import (
     CRITICAL,
     DEBUG,
     ERROR,
@@ -28,13 +32,9 @@ from ._front import (
     nearest_level,
     quick_line,
 )
-from ._lazy import Lazy, resolve
-from ._levels import parse_level
-from ._outlet import ForeignOutlet, Outlet, is_line
-from ._problem import PROBLEM_KEY, add_problem, describe, name_of_callable
-from ._rendered import as_event, interpolate
-from .exceptions import SettingError
-from .typing import Processor
+from .lazy import Lazy, resolve
+from .outlet import ForeignOutlet, Outlet, is_line
+from .rendered import as_event, interpolate
 
 
 class BoundLogger:  # noqa: PLW1641 - as structlog's

@@ -8,18 +8,18 @@ from typing import Any
 import structlog
 from structlog.exceptions import DropEvent
 
-from ._adoption import (
+from .._levels import LevelTable, level_number
+from .._line.encoder import LineEncoder
+from ..exceptions import SettingError
+from ..typing import EventDict, Processor
+from .adoption import (
     adapted,
     is_merge_contextvars,
     without_any_renderer,
     without_renderer,
 )
-from ._bound import BoundLogger
-from ._levels import LevelTable, level_number
-from ._line import LineEncoder
-from ._outlet import LineTarget, Outlet
-from .exceptions import SettingError
-from .typing import EventDict, Processor
+from .bound import BoundLogger
+from .outlet import LineTarget, Outlet
 
 __all__ = [
     "BoundLogger",

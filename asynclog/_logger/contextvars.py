@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import structlog.contextvars as theirs
 
-from .typing import EventDict
+from ..typing import EventDict
 
 _PREFIX_LENGTH: Final = len(theirs.STRUCTLOG_KEY_PREFIX)
 

@@ -13,9 +13,9 @@ from itertools import islice
 from types import CodeType, FrameType, TracebackType
 from typing import Any, Final
 
-from ._plain import type_of
-from ._snapshot import Plain, Snapshot
-from ._untrusted import failure, qualified_name
+from .plain import type_of
+from .snapshot import Plain, Snapshot
+from .untrusted import failure, qualified_name
 
 MAX_FRAMES: Final = 32
 """Frames kept of one traceback or stack: the innermost, where it happened."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Any
 
-from ._front import INFO, LEVEL_OF
-from ._lazy import Lazy, resolve
-from ._outlet import Outlet
-from ._rendered import as_event, interpolate
-from .typing import EventDict
+from ..typing import EventDict
+from .front import INFO, LEVEL_OF
+from .lazy import Lazy, resolve
+from .outlet import Outlet
+from .rendered import as_event, interpolate
 
 
 def encode_line(logger: Any, method_name: str, event_dict: EventDict) -> bytes:
@@ -29,7 +29,7 @@ def encode_line(logger: Any, method_name: str, event_dict: EventDict) -> bytes:
 
 
 def _default_outlet() -> Outlet:
-    from ._default import default_system
+    from .default import default_system
 
     return default_system().outlet(None)
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._logger import LogSystem
+    from .system import LogSystem
 
 
 def default_system() -> LogSystem:
     """Return what the loggers of the default pipeline share."""
-    from ._lifecycle import default_pipeline
+    from .._lifecycle import default_pipeline
 
     return default_pipeline().loggers

@@ -18,9 +18,9 @@ from typing import (
     overload,
 )
 
-from ._default import default_system
-from ._levels import parse_level
-from ._problem import describe
+from .._levels import parse_level
+from .._line.problem import describe
+from .default import default_system
 
 P = ParamSpec("P")
 R = TypeVar("R")

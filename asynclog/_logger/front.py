@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from ._json import codec, dumps
-from ._levels import LEVELS, METHODS, level_name
+from .._json import codec, dumps
+from .._levels import LEVELS, METHODS, level_name
 
 if TYPE_CHECKING:
-    from ._outlet import Outlet
+    from .outlet import Outlet
 
 LINE_START: Final = b'{"timestamp":"'
 LINE_END: Final = b"}\n"

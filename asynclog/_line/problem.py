@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Any
 
-from ._plain import type_of
-from ._untrusted import name_of
+from .plain import type_of
+from .untrusted import name_of
 
 PROBLEM_KEY = "log_error"
 """Field of a record that names what went wrong while it was made."""

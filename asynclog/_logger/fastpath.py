@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from ._chain import encode_line
-from ._contextvars import bound_contextvars, variables
-from ._front import (
+from .chain import encode_line
+from .contextvars import bound_contextvars, variables
+from .front import (
     LINE_END,
     MICROS,
     PLAIN_OPTIONS,
@@ -24,10 +24,10 @@ from ._front import (
     plain_dumps,
     time_ns,
 )
-from ._lazy import Lazy, has_lazy
+from .lazy import Lazy, has_lazy
 
 if TYPE_CHECKING:
-    from ._bound import BoundLogger
+    from .bound import BoundLogger
 
 F = TypeVar("F", bound=Callable[..., Any])
 

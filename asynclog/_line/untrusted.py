@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any, Final
 
-from ._plain import MAX_KEY, without_surrogates
+from .plain import MAX_KEY, without_surrogates
 
 # The getters of `type` itself: a metaclass can replace the attributes, not these.
 _NAME: Final[Callable[[Any], str]] = type.__dict__["__name__"].__get__

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from ._front import LINE_END, LINE_START
-from ._json import dumps
-from ._levels import CRITICAL, DEBUG, ERROR, INFO, WARNING, level_name
-from ._plain import MAX_KEY, without_surrogates
-from ._rendered import from_call
+from .._json import dumps
+from .._levels import CRITICAL, DEBUG, ERROR, INFO, WARNING, level_name
+from .._line.plain import MAX_KEY, without_surrogates
+from .front import LINE_END, LINE_START
+from .rendered import from_call
 
 if TYPE_CHECKING:
-    from ._levels import Gate
-    from ._line import LineEncoder
-    from ._logger import LogSystem
+    from .._levels import Gate
+    from .._line.encoder import LineEncoder
+    from .system import LogSystem
 
 
 class LineTarget(Protocol):
@@ -204,6 +204,6 @@ def _plain_text(name: str) -> str:
 
 def restore_outlet(name: str | None) -> Outlet:
     """Unpickle an outlet: that of the default pipeline of this process."""
-    from ._default import default_system
+    from .default import default_system
 
     return default_system().outlet(name)

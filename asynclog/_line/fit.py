@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import Final, TypeVar
 
-from ._exception import trim
-from ._json import dumps
-from ._plain import LEFT_OUT_KEY, MAX_ITEMS, Plain, cut, free_name, left_out
+from .._json import dumps
+from .exception import trim
+from .plain import LEFT_OUT_KEY, MAX_ITEMS, Plain, cut, free_name, left_out
 
 FRONT: Final = ("timestamp", "kind", "level", "event", "truncated")
 """Fields that are shortened if need be, never left out."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping
 from typing import Any, cast
 
-from ._json import loads
+from .._json import loads
 
 _FORMATTER_KEYS = ("_record", "_from_structlog", "_logger", "_name")
 """What structlog's ProcessorFormatter passes to itself by way of the event dict."""

@@ -1,0 +1,1 @@
+"""An event dict becomes one line of JSON, whatever is in it."""

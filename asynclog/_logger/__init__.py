@@ -1,0 +1,1 @@
+"""From a log call to a finished line: bound loggers, processor chains, structlog."""
