@@ -6,6 +6,8 @@ Start a pipeline with :func:`start` (or :func:`start_sync`), log with ``structlo
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from ._lifecycle import (
     configure,
     flush,
@@ -32,7 +34,9 @@ from .exceptions import (
     SpoolError,
 )
 from .pipeline import Pipeline
-from .sinks import Console, JsonlFile, TextFile
+
+if TYPE_CHECKING:
+    from .sinks import Console, JsonlFile, TextFile
 
 __version__ = "0.1.0"
 
@@ -66,3 +70,14 @@ __all__ = [
     "stop",
     "stop_sync",
 ]
+
+_SINKS = frozenset(("Console", "JsonlFile", "TextFile"))
+
+
+def __getattr__(name: str) -> Any:
+    # The sinks take a quarter of the import, and a library that only logs needs none.
+    if name in _SINKS:
+        from . import sinks
+
+        return getattr(sinks, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
