@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping
@@ -66,6 +67,8 @@ class Pipeline:
         self._report: Report | None = None
         self._process = 0
         self._flushed = True
+        # Starts and stops come one after the other; a log call never takes it.
+        self._changing = threading.RLock()
         if run_dir is not None or options:
             self.configure(run_dir, **options)
 
@@ -121,8 +124,12 @@ class Pipeline:
             SpoolError: The spool directory is not safe.
             Exception: A sink could not be opened. Nothing half-started remains.
         """
-        if self.started:
-            return self
+        with self._changing:
+            if not self.started:
+                self._start()
+        return self
+
+    def _start(self) -> None:
         # Here and not above: importing the collector takes as long as importing all the rest.
         from .collector.host import CollectorHost
         from .collector.plan import Plan
@@ -177,7 +184,6 @@ class Pipeline:
         producer.attach(ring)
         producer.wake_level = WAKE_ALWAYS
         host.wake()
-        return self
 
     async def start(self) -> Self:
         """Start; on asyncio or trio. See :meth:`start_sync`."""
@@ -303,6 +309,10 @@ class Pipeline:
         Args:
             timeout: Seconds to wait at most; the pipeline's ``stop_timeout`` by default.
         """
+        with self._changing:
+            return self._stop(timeout)
+
+    def _stop(self, timeout: float | None) -> Report:
         host, settings, spool = self._host, self._settings, self._spool
         if host is None or settings is None or spool is None:
             return self._report or Report(0, 0, {}, {}, self.run_dir or Path())
@@ -385,6 +395,15 @@ class Pipeline:
         with anyio.CancelScope(shield=True):
             await self.stop()
         return False
+
+
+def _after_fork_in_child() -> None:
+    for pipeline in list(_started):
+        # A thread that does not exist here may have held it.
+        pipeline._changing = threading.RLock()  # pyright: ignore[reportPrivateUsage]
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _origin() -> Origin:

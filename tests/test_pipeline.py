@@ -425,6 +425,27 @@ def test_stop_twice_and_start_twice(run_dir: Path) -> None:
     assert asynclog.stop_sync() == report
 
 
+def test_starts_and_stops_from_many_threads(tmp_path: Path) -> None:
+    """Threads that start, log and stop at the same time: every record is accounted for."""
+    pipeline = Pipeline(tmp_path / "run", sinks=[JsonlFile()])
+    log = pipeline.get_logger()
+
+    def work(name: int) -> None:
+        for number in range(20):
+            pipeline.start_sync()
+            log.info("x", thread=name, n=number)
+            assert balanced(pipeline.stop_sync())
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    pipeline.stop_sync()
+    written = len(events_in(tmp_path / "run"))
+    assert written + pipeline.stats().dropped.get("stopped", 0) == 80
+
+
 def bad_settings(tmp_path: Path) -> Sequence[tuple[dict[str, Any], str, str]]:
     """Return settings, what the error names, and the value it shows."""
     return [
