@@ -6,7 +6,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -23,17 +23,16 @@ from ._rank import local_rank_from_environment, rank_from_environment
 from ._settings import PipelineOptions, Settings
 from .collector.stats import Report, Stats, Tally
 from .exceptions import AlreadyStartedError, SettingError
+from .intake.flush import FlushRequest
 from .intake.overflow import Overflow
 from .intake.producer import WAKE_ALWAYS, Producer, make_producer
-from .intake.ring import FLUSH_DONE, FLUSH_WANTED, Origin, Ring
+from .intake.ring import Origin, Ring
 from .intake.spool import Spool
 
 if TYPE_CHECKING:
     from .collector.host import CollectorHost
     from .collector.plan import Plan
 
-_POLL_STEPS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02)
-"""Seconds between looks whether a flush is done."""
 _started: weakref.WeakSet[Pipeline] = weakref.WeakSet()
 _orphans: list[CollectorHost] = []
 """Hosts of a parent process: their threads do not exist here, so they must not be ended."""
@@ -66,7 +65,6 @@ class Pipeline:
         self._plan: Plan | None = None
         self._report: Report | None = None
         self._process = 0
-        self._flushed = True
         # Starts and stops come one after the other; a log call never takes it.
         self._changing = threading.RLock()
         if run_dir is not None or options:
@@ -242,42 +240,30 @@ class Pipeline:
         Returns:
             Whether it is.
         """
-        for pause in self._until_flushed(timeout):
-            time.sleep(pause)
-        return self._flushed
+        request = self._request_flush(timeout)
+        return request is None or request.wait()
 
     async def flush(self, timeout: float | None = 10.0) -> bool:
         """Wait until everything logged so far is in its files; see :meth:`flush_sync`."""
-        for pause in self._until_flushed(timeout):
+        request = self._request_flush(timeout)
+        if request is None:
+            return True
+        for pause in request.pauses():
             await anyio.sleep(pause)
-        return self._flushed
+        return request.done
 
-    def _until_flushed(self, timeout: float | None) -> Iterator[float]:
-        """Ask the collector for a flush; yield pauses until it has happened or time is over."""
-        self._flushed = False
-        ring = self.producer.ring
-        if ring is None or self._host is None:
-            self._flushed = True
-            return
-        words = ring.words
+    def _request_flush(self, timeout: float | None) -> FlushRequest | None:
+        ring, host = self.producer.ring, self._host
+        if ring is None or host is None:
+            return None
         try:
-            position = ring.head
-            # fmt: off
-            if words[FLUSH_WANTED] < position: words[FLUSH_WANTED] = position  # noqa: E701
-            # fmt: on
-            if self.started:
-                self._host.wake()
-            deadline = None if timeout is None else time.monotonic() + timeout
-            looks = 0
-            while words[FLUSH_DONE] < position:
-                if deadline is not None and time.monotonic() >= deadline:
-                    return
-                yield _POLL_STEPS[min(looks, len(_POLL_STEPS) - 1)]
-                looks += 1
+            request = FlushRequest(ring, None if timeout is None else time.monotonic() + timeout)
         except ValueError:
-            # Stopped in the meantime: stop() has seen to everything.
-            pass
-        self._flushed = True
+            # Closed at this moment: stop() sees to everything.
+            return None
+        if self.started:
+            host.wake()
+        return request
 
     def stats(self) -> Stats:
         """Return the counters so far: of the whole run where its collector can be asked."""
@@ -440,12 +426,7 @@ def _own_tally(ring: Ring | None) -> Tally:
 
 def _drain_as_guest(ring: Ring, deadline: float) -> Tally:
     """Wait until another process's collector has stored what is in our ring."""
-    words, head = ring.words, ring.head
-    words[FLUSH_WANTED] = head
-    looks = 0
-    while words[FLUSH_DONE] < head and time.monotonic() < deadline:
-        time.sleep(_POLL_STEPS[min(looks, len(_POLL_STEPS) - 1)])
-        looks += 1
+    FlushRequest(ring, deadline).wait()
     tally = _own_tally(ring)
     ring.close()
     return tally
