@@ -446,6 +446,24 @@ def test_starts_and_stops_from_many_threads(tmp_path: Path) -> None:
     assert written + pipeline.stats().dropped.get("stopped", 0) == 80
 
 
+def test_two_machines_on_one_run_directory(
+    run_dir: Path, spool_dir: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Collectors that cannot see each other's shared memory write files of their own."""
+    here = Pipeline(run_dir, sinks=[JsonlFile()])
+    (spool_dir / "elsewhere").mkdir()
+    there = Pipeline(run_dir, sinks=[JsonlFile()], spool_dir=spool_dir / "elsewhere")
+    with here, there:
+        here.get_logger().info("here")
+        there.get_logger().info("there")
+    files = {path.name: path.read_text() for path in run_dir.iterdir()}
+    (other,) = set(files) - {"events.jsonl"}
+    assert '"here"' in files["events.jsonl"]
+    assert '"there"' in files[other]
+    assert str(os.getpid()) in other
+    assert "we cannot see" in capfd.readouterr().err
+
+
 def bad_settings(tmp_path: Path) -> Sequence[tuple[dict[str, Any], str, str]]:
     """Return settings, what the error names, and the value it shows."""
     return [

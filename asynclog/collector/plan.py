@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .._complain import complain
 from .._settings import AnySink
 from ..intake.locks import FileLock
 from ..intake.producer import Producer
@@ -130,9 +131,13 @@ class Claim:
     def __init__(self, run_dir: Path, origin: Origin) -> None:
         run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = FileLock(run_dir / RUN_LOCK)
-        self.suffix: str = (
-            "" if self._lock.acquire(create=True) else f".{origin.host}-{os.getpid()}"
-        )
+        self.suffix: str = ""
+        if not self._lock.acquire(create=True):
+            self.suffix = f".{origin.host}-{os.getpid()}"
+            complain(
+                f"a collector that we cannot see writes into {run_dir} as well: "
+                f"our files there are named with {self.suffix}"
+            )
 
     def release(self) -> None:
         """Give it up."""
