@@ -133,12 +133,8 @@ class Producer:
             span = slice(at, at + length)
             accepted = self.accepted + 1
             # fmt: off
-            if self.head == head: self.data[span] = line; self.head = end; self._words[HEAD] = end; self._words[LINES] = self.accepted = accepted; length = 0  # noqa: E501, E701, E702
+            if self.head == head: self.data[span] = line; self.head = end; self._words[HEAD] = end; self._words[LINES] = self.accepted = accepted; return level < self.wake_level or self._wake()  # noqa: E501, E701, E702
             # fmt: on
-            if not length:
-                if level >= self.wake_level:
-                    self._wake()
-                return True
         return self._put_slowly(line, level)
 
     def put_nowait(self, line: bytes, level: int) -> bool | None:
@@ -255,11 +251,12 @@ class Producer:
             if done:
                 return True
 
-    def _wake(self) -> None:
+    def _wake(self) -> bool:
         self.wake_level = WAKE_NEVER
         wake = self.wake
         if wake is not None:
             wake()
+        return True
 
     def count_drop(self, level: int, reason: str) -> None:
         """Count a call that was not accepted."""
