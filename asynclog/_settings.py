@@ -27,8 +27,11 @@ DEFAULT_CHILD_RING_SIZE = "1 MiB"
 DEFAULT_MAX_EVENT_BYTES = 64 * 1024
 DEFAULT_OVERFLOW: Overflow = "wait"
 DEFAULT_OVERFLOW_TIMEOUT = "100 ms"
-DEFAULT_LINGER = "20 ms"
-"""How long the collector lets records gather: the cost of a wake-up is shared by a batch."""
+DEFAULT_LINGER = "50 ms"
+"""How long the collector lets records gather, unless an error comes or the ring is half full.
+
+A round costs some 0.3 ms, most of it in the event loop. At 20 ms that is over 1 % of the time, and
+the 99th percentile of another loop's lateness shows it."""
 DEFAULT_STOP_TIMEOUT = "1.5 s"
 """A process with a hung sink ends within two seconds."""
 
@@ -89,7 +92,7 @@ class PipelineOptions(TypedDict, total=False):
         overflow: ``"wait"`` (default): a call waits for room up to ``overflow_timeout`` unless its
             thread runs an event loop; ``"drop"``: never.
         overflow_timeout: Seconds, or a text (default ``"100 ms"``).
-        linger: How long records gather before they are written (default ``"20 ms"``).
+        linger: How long records gather before they are written (default ``"50 ms"``).
         stop_timeout: How long ``stop()`` waits for sinks (default ``"1.5 s"``).
         spool_dir: Where rings lie instead of ``/dev/shm``: a volume that outlives a container.
         exception_text: Whether lines hold classic traceback texts as well, at the caller's cost.

@@ -221,11 +221,18 @@ class Producer:
         return self.head < DETACHED
 
     def _top(self, level: int) -> int:
-        """Return the position that ``head`` must not pass for a line of this level."""
-        top = self._words[TAIL] + self._size
-        reserved = self._size // 8
-        self._edge = min(top - reserved, (self.head | self._mask) + 1)
-        return top if level >= WARNING else top - reserved
+        """Return the position that ``head`` must not pass for a line of this level.
+
+        Once the ring is half full, the collector is not to linger any more.
+        """
+        tail, size, head = self._words[TAIL], self._size, self.head
+        edge, limit, top = tail + size // 2, tail + size - size // 8, tail + size
+        if head >= edge:
+            edge = limit
+            if self._started and self.wake_level != WAKE_NEVER:
+                self._wake()
+        self._edge = min(edge, (head | self._mask) + 1)
+        return top if level >= WARNING else limit
 
     def _commit(self, line: bytes, top: int) -> bool:
         """Put the line if it fits below ``top``."""
@@ -292,7 +299,7 @@ class Producer:
         old = self.ring
         early = None if old is None or self._started else _Early(old)
         data, words, size, mask = ring.data, ring.words, ring.size, ring.size - 1
-        limit = ring.tail + size - size // 8
+        limit = ring.tail + size // 2
         switched = False
         while not switched:
             head = self.head
