@@ -513,6 +513,29 @@ def test_a_directory_that_cannot_be_written(
     assert asynclog.stop_sync().accepted == 0
 
 
+def test_a_sink_that_cannot_be_opened_fails_the_start(run_dir: Path, spool_dir: Path) -> None:
+    """The error is the sink's own, sinks that were open are closed, and nothing is left."""
+
+    class Opened(Recording):
+        closed = False
+
+        async def close(self) -> None:
+            self.closed = True
+
+    class Broken(Recording):
+        def open(self, run: Any) -> None:
+            raise ConnectionError("no such backend")
+
+    opened = Opened()
+    with pytest.raises(ConnectionError, match="no such backend"):
+        asynclog.start_sync(run_dir, sinks=[JsonlFile(), opened, Broken()])
+    assert opened.closed
+    assert [path for path in spool_dir.rglob("*") if path.is_file()] == []
+    asynclog.get_logger().info("kept for the next start")
+    asynclog.start_sync(run_dir, sinks=[JsonlFile()])
+    assert asynclog.stop_sync().written == 1
+
+
 def test_a_run_directory_that_disappears_comes_back(run_dir: Path) -> None:
     """Somebody removes the directory: it is made again, and only what was in it is gone."""
     asynclog.start_sync(run_dir, sinks=[JsonlFile()])

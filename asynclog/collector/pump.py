@@ -122,13 +122,18 @@ class Collector:
         self._rings.look_after(now=True)
         if self._files is not None:
             await self._files.open()
-        for outlet in self._outlets:
-            try:
+        opened: list[Outlet] = []
+        try:
+            for outlet in self._outlets:
                 await outlet.open(run)
-            except BaseException:
-                for each in self._outlets:
-                    each.abandon()
-                raise
+                opened.append(outlet)
+        except BaseException:
+            with anyio.move_on_after(self._stop_timeout, shield=True):
+                for outlet in opened:
+                    await outlet.close()
+            for outlet in self._outlets:
+                outlet.abandon()
+            raise
 
     async def _pump(self, tasks: TaskGroup) -> None:
         quiet = 0

@@ -119,6 +119,10 @@ class Outlet:
             await self._write(batches[0] if len(batches) == 1 else Batch.joined(batches))
             if event is not None:
                 await self._flush(event)
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the sink."""
         await self._guarded("close")
 
     def finish(self) -> None:
