@@ -53,7 +53,7 @@ def encoder() -> LineEncoder:
 def codec(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> _json.Codec:
     """Run a test with every JSON library that may be under the encoder."""
     chosen = CODECS[request.param]
-    for module in ("_line", "_fit"):
+    for module in ("_line.encoder", "_line.fit"):
         monkeypatch.setattr(f"asynclog.{module}.dumps", chosen.dumps)
     return chosen
 
@@ -1191,7 +1191,7 @@ def test_json_libraries_agree(fields: dict[str, Any]) -> None:
     seen: list[dict[str, Any]] = []
     with pytest.MonkeyPatch.context() as patch:
         for codec in CODECS.values():
-            for module in ("_line", "_fit"):
+            for module in ("_line.encoder", "_line.fit"):
                 patch.setattr(f"asynclog.{module}.dumps", codec.dumps)
             with armed():
                 line = encoder.encode(fields, level="info")

@@ -39,18 +39,22 @@ class _Job:
 
 
 class DaemonWorker:
-    """Runs one blocking call at a time in a daemon thread of its own, started at the first call."""
+    """Runs one blocking call at a time in a daemon thread of its own."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run a call in the thread; when cancelled, the call goes on and its result is lost."""
+    def start(self) -> None:
+        """Start the thread; from Python 3.12 on this is too late once the process is ending."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
             self._thread.start()
+
+    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run a call in the thread; when cancelled, the call goes on and its result is lost."""
+        self.start()
         job = _Job(function, arguments)
         self._jobs.put(job)
         await job.finished.wait()

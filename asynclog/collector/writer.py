@@ -85,6 +85,8 @@ class Outlet:
         Raises:
             Exception: Whatever the sink raises.
         """
+        if self._worker is not None:
+            self._worker.start()
         await self._call("open", run)
 
     def offer(self, batch: Batch) -> None:

@@ -37,7 +37,11 @@ class Compressor:
         self._thread = threading.Thread(
             target=self._run, args=(paths,), name="asynclog-compress", daemon=True
         )
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            # The process is ending: the files stay as they are.
+            self._thread = None
 
     def wait(self) -> None:
         """Wait until nothing is under way."""
