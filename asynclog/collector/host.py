@@ -119,10 +119,6 @@ class CollectorHost:
         if assembly is not None:
             assembly.rings.end_private(ring)
 
-    def released(self, timeout: float) -> bool:
-        """Wait until the lock is free; False when a hung disk keeps a thread of ours."""
-        return self._released.wait(timeout)
-
     def tally(self) -> Tally | None:
         """Return the counts of the run, None when nobody knows them."""
         assembly = self._assembly

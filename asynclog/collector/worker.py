@@ -43,7 +43,7 @@ class DaemonWorker:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -56,7 +56,7 @@ class DaemonWorker:
         """Run a call in the thread; when cancelled, the call goes on and its result is lost."""
         self.start()
         job = _Job(function, arguments)
-        self._jobs.put(job)
+        self._jobs.put(job.run)
         await job.finished.wait()
         if job.error is not None:
             raise job.error
@@ -64,7 +64,7 @@ class DaemonWorker:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            job.run()
+            job()
             del job
 
     def close(self, then: Callable[[], None] | None = None) -> None:
@@ -78,7 +78,7 @@ class DaemonWorker:
                 then()
             return
         if then is not None:
-            self._jobs.put(_last_job(then))
+            self._jobs.put(then)
         self._jobs.put(None)
 
     def join(self, timeout: float) -> bool:
@@ -87,17 +87,3 @@ class DaemonWorker:
             return True
         self._thread.join(timeout)
         return not self._thread.is_alive()
-
-
-class _Last(_Job):
-    __slots__ = ()
-
-    def __init__(self, function: Callable[[], None]) -> None:
-        self.function = function
-
-    def run(self) -> None:
-        self.function()
-
-
-def _last_job(function: Callable[[], None]) -> _Job:
-    return _Last(function)
