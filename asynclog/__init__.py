@@ -24,8 +24,9 @@ from ._lifecycle import (
 from ._logger.catch import catch
 from ._logger.lazy import lazy
 from ._logger.system import BoundLogger
+from ._rank import RankInfo, rank_info
 from ._settings import PipelineOptions
-from .collector.stats import Report, SinkReport, Stats
+from .collector.stats import Report, SinkReport, SinkStats, Stats
 from .exceptions import (
     AlreadyStartedError,
     AsynclogError,
@@ -33,45 +34,110 @@ from .exceptions import (
     SettingError,
     SpoolError,
 )
+from .metrics import (
+    log_artifact,
+    log_histogram,
+    log_image,
+    log_metrics,
+    log_params,
+    log_text,
+)
 from .pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from .sinks import Console, JsonlFile, TextFile
+    from ._sweep import sweep_params
+    from .experiment import (
+        get_best_metric,
+        log_every,
+        set_timers,
+        should_run,
+        stage,
+        timer,
+    )
+    from .sinks import (
+        Best,
+        Console,
+        JsonlFile,
+        MetricsCsv,
+        MetricsJsonl,
+        MLflow,
+        TensorBoard,
+        TextFile,
+        Wandb,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AlreadyStartedError",
     "AsynclogError",
+    "Best",
     "BoundLogger",
     "Console",
     "JsonlFile",
+    "MLflow",
+    "MetricsCsv",
+    "MetricsJsonl",
     "MissingExtraError",
     "Pipeline",
     "PipelineOptions",
+    "RankInfo",
     "Report",
     "SettingError",
     "SinkReport",
+    "SinkStats",
     "SpoolError",
     "Stats",
+    "TensorBoard",
     "TextFile",
+    "Wandb",
     "__version__",
     "catch",
     "configure",
     "flush",
     "flush_sync",
+    "get_best_metric",
     "get_logger",
     "lazy",
+    "log_artifact",
+    "log_every",
+    "log_histogram",
+    "log_image",
+    "log_metrics",
+    "log_params",
+    "log_text",
+    "rank_info",
     "running",
     "set_level",
+    "set_timers",
+    "should_run",
+    "stage",
     "start",
     "start_sync",
     "stats",
     "stop",
     "stop_sync",
+    "sweep_params",
+    "timer",
 ]
 
-_SINKS = frozenset(("Console", "JsonlFile", "TextFile"))
+_SINKS = frozenset(
+    (
+        "Best",
+        "Console",
+        "JsonlFile",
+        "MLflow",
+        "MetricsCsv",
+        "MetricsJsonl",
+        "TensorBoard",
+        "TextFile",
+        "Wandb",
+    )
+)
+
+_EXPERIMENT = frozenset(
+    ("get_best_metric", "log_every", "set_timers", "should_run", "stage", "timer")
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -80,4 +146,12 @@ def __getattr__(name: str) -> Any:
         from . import sinks
 
         return getattr(sinks, name)
+    if name in _EXPERIMENT:
+        from . import experiment
+
+        return getattr(experiment, name)
+    if name == "sweep_params":
+        from ._sweep import sweep_params
+
+        return sweep_params
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

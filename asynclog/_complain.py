@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 
+from . import _streams
+
 _INTERVAL = 1.0
 _last: dict[str, float] = {}
 
 
 def complain(text: str, kind: str | None = None) -> None:
-    """Write ``asynclog: text`` to file descriptor 2; never raises.
+    """Write ``asynclog: text`` to stderr, past whoever captures it; never raises.
 
     Args:
         text: One line without its end. It must hold no secret.
@@ -22,6 +24,6 @@ def complain(text: str, kind: str | None = None) -> None:
             return
         _last[kind] = now
     try:
-        os.write(2, f"asynclog: {text}\n".encode(errors="backslashreplace"))
+        os.write(_streams.descriptor(2), f"asynclog: {text}\n".encode(errors="backslashreplace"))
     except OSError:
         pass

@@ -5,16 +5,73 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack
 
+import anyio
+import anyio.to_thread
+
 from ._complain import complain
+from ._invitation import Invitation, withdraw
 from ._logger.system import BoundLogger, configure_structlog
 from ._settings import PipelineOptions
-from .collector.stats import Report, Stats
+from .collector.stats import Report, Scope, Stats
 from .pipeline import Pipeline
 
 _default = Pipeline()
+_before: list[str | None] = []
+"""The invitation in the environment before ours, while ours is there."""
+_last_calls: list[Callable[[], None]] = []
+_before_stop: list[Callable[[], None]] = []
+
+
+def _invite() -> None:
+    """Let processes that are started from now on find the run."""
+    invitation = _default.invitation()
+    if invitation is not None:
+        before = invitation.publish()
+        if not _before:
+            _before.append(before)
+
+
+def _withdraw() -> None:
+    while _before:
+        withdraw(_before.pop())
+
+
+def _accept() -> None:
+    """Log into the run of the process that has started this one, if it has left an invitation."""
+    invitation = Invitation.found()
+    if invitation is not None:
+        _default.join(invitation)
+        configure_structlog(_default.loggers, chosen=False)
+
+
+def under_launcher(run_dir: str | os.PathLike[str] | None, options: PipelineOptions) -> bool:
+    """Log into the launcher's run and return True, if there is a launcher: nothing starts here.
+
+    What the program wants is checked all the same. Its levels and processors count.
+
+    Args:
+        run_dir: What it wants: overruled, with a warning.
+        options: Likewise; a warning for sinks.
+    """
+    invitation = Invitation.found()
+    if invitation is None or not invitation.launcher or _default.started:
+        return False
+    wanted = _default.configure(run_dir, **options)
+    if not _default.joined:
+        _default.join(invitation)
+    for name, level in (("", options.get("level")), *(options.get("levels") or {}).items()):
+        if level is not None:
+            _default.set_level(name, level)
+    configure_structlog(_default.loggers, chosen="processors" in options)
+    if run_dir is not None and wanted.run_dir != invitation.directory:
+        complain(f"run_dir {wanted.run_dir} is overruled: the launcher's is {invitation.run_dir}")
+    if options.get("sinks") is not None:
+        complain("sinks are overruled: the launcher has its own", kind="sinks of a worker")
+    return True
 
 
 def default_pipeline() -> Pipeline:
@@ -69,22 +126,30 @@ def start_sync(
         SettingError: A setting breaks its rule; nothing was started.
         AlreadyStartedError: The pipeline runs with other settings.
     """
+    if under_launcher(run_dir, options):
+        return _default
     if run_dir is not None or options or _default.run_dir is None:
         configure(run_dir, **options)
     else:
         configure_structlog(_default.loggers, chosen=False)
-    return _default.start_sync()
+    _default.start_sync()
+    _invite()
+    return _default
 
 
 async def start(
     run_dir: str | os.PathLike[str] | None = None, **options: Unpack[PipelineOptions]
 ) -> Pipeline:
     """Start the default pipeline on asyncio or trio; see :func:`start_sync`."""
+    if under_launcher(run_dir, options):
+        return _default
     if run_dir is not None or options or _default.run_dir is None:
         configure(run_dir, **options)
     else:
         configure_structlog(_default.loggers, chosen=False)
-    return await _default.start()
+    await _default.start()
+    _invite()
+    return _default
 
 
 def flush_sync(timeout: float | None = 10.0) -> bool:
@@ -110,17 +175,29 @@ def stop_sync(timeout: float | None = None) -> Report:
     Args:
         timeout: Seconds to wait at most; ``stop_timeout`` of the settings by default.
     """
-    return _default.stop_sync(timeout)
+    _end_sources()
+    report = _default.stop_sync(timeout)
+    _withdraw()
+    return report
 
 
 async def stop(timeout: float | None = None) -> Report:
     """Write out what is there and end the collector; see :func:`stop_sync`."""
-    return await _default.stop(timeout)
+    if _before_stop:
+        await anyio.to_thread.run_sync(_end_sources)
+    report = await _default.stop(timeout)
+    _withdraw()
+    return report
 
 
-def stats() -> Stats:
-    """Return the counters of the default pipeline so far."""
-    return _default.stats()
+def stats(scope: Scope = "run") -> Stats:
+    """Return the counters of the default pipeline so far; cheap, and never waits.
+
+    Args:
+        scope: ``"run"`` for all processes of the run on this machine, ``"process"`` for what this
+            process alone has logged: to be added up over processes.
+    """
+    return _default.stats(scope)
 
 
 def set_level(name: str | None, level: int | str) -> None:
@@ -181,7 +258,8 @@ class running:
         traceback: TracebackType | None,
     ) -> Literal[False]:
         """Stop, also when cancelled."""
-        await _default.__aexit__(exc_type, exc, traceback)
+        with anyio.CancelScope(shield=True):
+            await stop()
         self.report = stop_sync()
         return False
 
@@ -189,11 +267,11 @@ class running:
 def reset() -> None:
     """Stop the default pipeline and begin with a new one; for tests."""
     global _default
-    _default.stop_sync()
+    stop_sync()
     _default = Pipeline()
 
 
-def _show_early_records() -> None:
+def show_early_records() -> None:
     """Show on stderr what was logged when the pipeline was never started."""
     ring = _default.producer.ring
     if ring is None or ring.path is not None or not ring.head:
@@ -209,10 +287,36 @@ def _show_early_records() -> None:
             complain("records were logged, and the pipeline was never started")
 
 
+def call_last(function: Callable[[], None]) -> None:
+    """Have a function called at the end of the process, after all pipelines have stopped."""
+    _last_calls.append(function)
+
+
+def before_stop(function: Callable[[], None]) -> None:
+    """Have a function called before the default pipeline stops, at exit as well."""
+    if function not in _before_stop:
+        _before_stop.append(function)
+
+
+def no_longer_before_stop(function: Callable[[], None]) -> None:
+    """Take back :func:`before_stop`."""
+    if function in _before_stop:
+        _before_stop.remove(function)
+
+
+def _end_sources() -> None:
+    while _before_stop:
+        _before_stop.pop()()
+
+
 def _at_exit() -> None:
-    for pipeline in Pipeline.running():
+    _end_sources()
+    for pipeline in {*Pipeline.running(), _default}:
         pipeline.stop_at_exit()
-    _show_early_records()
+    show_early_records()
+    for function in _last_calls:
+        function()
 
 
 atexit.register(_at_exit)
+_accept()

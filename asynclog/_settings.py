@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypedDict, cast
 
@@ -34,10 +34,14 @@ A round costs some 0.3 ms, most of it in the event loop. At 20 ms that is over 1
 the 99th percentile of another loop's lateness shows it."""
 DEFAULT_STOP_TIMEOUT = "1.5 s"
 """A process with a hung sink ends within two seconds."""
+LONG_STOP_TIMEOUT = "15 s"
+"""What sinks that read on from the files may take; the next start sends what is left."""
 
 MIN_RING_SIZE = 64 * 1024
 MAX_RING_SIZE = 1 << 30
 MIN_EVENT_BYTES = 512
+MIN_STATS_INTERVAL = 1.0
+"""The collector counts once a second."""
 
 _SIZE_UNITS = {
     "": 1,
@@ -93,7 +97,10 @@ class PipelineOptions(TypedDict, total=False):
             thread runs an event loop; ``"drop"``: never.
         overflow_timeout: Seconds, or a text (default ``"100 ms"``).
         linger: How long records gather before they are written (default ``"50 ms"``).
-        stop_timeout: How long ``stop()`` waits for sinks (default ``"1.5 s"``).
+        stop_timeout: How long ``stop()`` waits for sinks (default ``"1.5 s"``, ``"15 s"`` with one
+            that reads on from the files, such as W&B or ``MetricsCsv``).
+        stats_interval: How often the counters of the run are written as an ``asynclog.stats``
+            record, from 1 second; never by default. Each is one line of some 500 bytes.
         spool_dir: Where rings lie instead of ``/dev/shm``: a volume that outlives a container.
         exception_text: Whether lines hold classic traceback texts as well, at the caller's cost.
     """
@@ -110,6 +117,7 @@ class PipelineOptions(TypedDict, total=False):
     overflow_timeout: float | str
     linger: float | str
     stop_timeout: float | str
+    stats_interval: float | str
     spool_dir: str | os.PathLike[str]
     exception_text: bool
 
@@ -173,6 +181,16 @@ def _one_of(value: str, allowed: Sequence[str], setting: str) -> str:
     return value
 
 
+def _stats_interval(value: float | str | None, setting: str) -> float | None:
+    if value is None:
+        return None
+    interval = parse_duration(value, setting)
+    if interval < MIN_STATS_INTERVAL:
+        rule = f"must be at least {MIN_STATS_INTERVAL:g} second"
+        raise SettingError(setting, rule, value, "Leave it out for no such records")
+    return interval
+
+
 def _ring_size(value: int | str, setting: str) -> int:
     size = parse_size(value, setting)
     if not MIN_RING_SIZE <= size <= MAX_RING_SIZE:
@@ -198,11 +216,6 @@ def _sinks(value: object) -> tuple[AnySink, ...]:
     return tuple(found)
 
 
-def is_declaration(sink: AnySink) -> bool:
-    """Say whether ``sink`` is a declaration, which any process can make into a sink."""
-    return isinstance(sink, SinkDeclaration)
-
-
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a pipeline was told, checked; sizes in bytes, times in seconds."""
@@ -219,8 +232,17 @@ class Settings:
     overflow_timeout: float
     linger: float
     stop_timeout: float
+    stats_interval: float | None
     spool_dir: Path | None
     exception_text: bool
+
+    def differ(self, others: Settings) -> list[str]:
+        """Return the names of the settings in which these are not like others."""
+        return [
+            field.name
+            for field in fields(self)
+            if getattr(self, field.name) != getattr(others, field.name)
+        ]
 
     @classmethod
     def read(
@@ -267,7 +289,7 @@ class Settings:
         collector, name = pick("collector", "auto")
         kind = _one_of(collector, ("auto", "thread", "process"), name)
         sinks = _sinks(given["sinks"] if given.get("sinks") is not None else default_sinks)
-        live = [sink for sink in sinks if not is_declaration(sink)]
+        live = [sink for sink in sinks if not isinstance(sink, SinkDeclaration)]
         if kind == "process" and live:
             raise SettingError(
                 "sinks",
@@ -276,6 +298,7 @@ class Settings:
                 'Use a declaration, or collector="thread"',
             )
         heavy = any(getattr(sink, "heavy", False) for sink in sinks)
+        catches_up = heavy or any(getattr(sink, "follows", False) for sink in sinks)
         if kind == "auto":
             kind = "process" if heavy and not live else "thread"
         ring_size = _ring_size(*pick("ring_size", DEFAULT_RING_SIZE))
@@ -315,7 +338,10 @@ class Settings:
             overflow="wait" if overflow == "wait" else "drop",
             overflow_timeout=parse_duration(*pick("overflow_timeout", DEFAULT_OVERFLOW_TIMEOUT)),
             linger=parse_duration(*pick("linger", DEFAULT_LINGER)),
-            stop_timeout=parse_duration(*pick("stop_timeout", DEFAULT_STOP_TIMEOUT)),
+            stop_timeout=parse_duration(
+                *pick("stop_timeout", LONG_STOP_TIMEOUT if catches_up else DEFAULT_STOP_TIMEOUT)
+            ),
+            stats_interval=_stats_interval(*pick("stats_interval", None)),
             spool_dir=Path(os.path.abspath(spool_dir)) if spool_dir else None,
             exception_text=str(exception_text).lower() in ("1", "true", "yes", "on"),
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class AsynclogError(Exception):
     """Base class of all errors that asynclog raises on purpose."""
@@ -63,11 +65,13 @@ class AlreadyStartedError(AsynclogError, RuntimeError):
     """A running pipeline was asked to start with other settings.
 
     Args:
-        run_dir: The run directory that was asked for.
+        run_dir: The run directory in which it runs.
+        changed: Names of the settings that are not what they were.
     """
 
-    def __init__(self, run_dir: object) -> None:
+    def __init__(self, run_dir: object, changed: Sequence[str]) -> None:
         super().__init__(
-            f"the pipeline runs already, with other settings than those for {run_dir}; "
-            "stop it first, or use a Pipeline of its own for a second run"
+            f"the pipeline runs already, in {run_dir}, with other settings "
+            f"({', '.join(changed)}); stop it first (await asynclog.stop(), or "
+            "asynclog.stop_sync()), or use a Pipeline of its own for a second run"
         )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
 import weakref
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -16,22 +16,29 @@ import anyio
 import anyio.to_thread
 
 from ._complain import complain
+from ._invitation import Invitation
 from ._levels import LevelTable
 from ._line.encoder import LineEncoder
+from ._logger.deferred import MAX_WAITING, Settling
+from ._logger.process import ProcessFields
+from ._logger.suppressed import report_suppressed
 from ._logger.system import BoundLogger, LogSystem
-from ._rank import local_rank_from_environment, rank_from_environment
-from ._settings import PipelineOptions, Settings
-from .collector.stats import Report, Stats, Tally
+from ._rank import local_rank_from_environment, rank_from_environment, rank_info
+from ._settings import DEFAULT_STOP_TIMEOUT, PipelineOptions, Settings, parse_duration
+from ._this_rank import look_again
+from .collector.counters import Counters
+from .collector.stats import Report, Scope, Stats
 from .exceptions import AlreadyStartedError, SettingError
 from .intake.flush import FlushRequest
 from .intake.overflow import Overflow
-from .intake.producer import WAKE_ALWAYS, Producer, make_producer
+from .intake.producer import EARLY_RING_SIZE, WAKE_ALWAYS, Producer, make_producer
 from .intake.ring import Origin, Ring
 from .intake.spool import Spool
 
 if TYPE_CHECKING:
     from .collector.host import CollectorHost
     from .collector.plan import Plan
+    from .collector.tally import Tally
 
 _started: weakref.WeakSet[Pipeline] = weakref.WeakSet()
 _orphans: list[CollectorHost] = []
@@ -64,7 +71,12 @@ class Pipeline:
         self._spool: Spool | None = None
         self._plan: Plan | None = None
         self._report: Report | None = None
+        self._counters = Counters(self.producer)
         self._process = 0
+        self._invitation: Invitation | None = None
+        # whose files the records go to, where the environment does not say so or errs
+        self._rank: int | None = None
+        self._best_of: Path | None = None
         # Starts and stops come one after the other; a log call never takes it.
         self._changing = threading.RLock()
         if run_dir is not None or options:
@@ -75,6 +87,8 @@ class Pipeline:
     ) -> Settings:
         """Check and keep settings for the next start; levels and processors count at once.
 
+        While it runs, processors alone may be others than at the start.
+
         Raises:
             SettingError: A setting breaks its rule.
             AlreadyStartedError: The pipeline runs with other settings.
@@ -83,19 +97,48 @@ class Pipeline:
 
         processors = options.pop("processors", None)
         settings = Settings.read(run_dir, default_sinks=(JsonlFile(), Console()), **options)
-        if self.started:
-            if settings != self._settings:
-                raise AlreadyStartedError(settings.run_dir)
-            return settings
-        self._settings = settings
-        self.levels.set_level(None, settings.level)
-        for name, level in settings.levels.items():
-            self.levels.set_level(name, level)
-        self.encoder.max_event_bytes = settings.max_event_bytes
-        self.encoder.exception_text = settings.exception_text
+        if not self.started:
+            self._settings = settings
+            self.levels.set_level(None, settings.level)
+            for name, level in settings.levels.items():
+                self.levels.set_level(name, level)
+            self.encoder.max_event_bytes = settings.max_event_bytes
+            self.encoder.exception_text = settings.exception_text
+        elif self._settings is not None and (changed := settings.differ(self._settings)):
+            raise AlreadyStartedError(self._settings.run_dir, changed)
         if processors is not None:
             self.loggers.set_processors(processors)
         return settings
+
+    def join(self, invitation: Invitation) -> None:
+        """Log into a run that another process has started, until started itself.
+
+        Nothing is started here: the ring is made at the first record, and the run's collector
+        drains it, also when this process is long gone.
+        """
+        self._invitation = invitation
+        self.levels.set_level(None, invitation.level)
+        for name, level in invitation.levels.items():
+            self.levels.set_level(name, level)
+        self.encoder.max_event_bytes = invitation.max_event_bytes
+        self.encoder.exception_text = invitation.exception_text
+        self.loggers.identify(ProcessFields(joined=True))
+        self.producer.expect(self._ring_for_guest)
+
+    def invitation(self) -> Invitation | None:
+        """Return what another process needs to log into this run, None before it is configured."""
+        settings = self._settings
+        if settings is None:
+            return None
+        return Invitation(
+            run_dir=str(settings.run_dir),
+            spool_dir=None if settings.spool_dir is None else str(settings.spool_dir),
+            level=settings.level,
+            levels=dict(settings.levels),
+            ring_size=settings.child_ring_size,
+            max_event_bytes=settings.max_event_bytes,
+            exception_text=settings.exception_text,
+        )
 
     @property
     def started(self) -> bool:
@@ -103,9 +146,24 @@ class Pipeline:
         return self._host is not None and self._process == os.getpid()
 
     @property
+    def joined(self) -> bool:
+        """Whether its records go into a run that another process has started."""
+        ring = self.producer.ring
+        return self._invitation is not None and (ring is None or ring.path is not None)
+
+    @property
     def run_dir(self) -> Path | None:
         """Directory of the run, None before it is configured."""
+        if self._invitation is not None and self._invitation.launcher:
+            return self._invitation.directory
         return self._settings.run_dir if self._settings else None
+
+    def spool(self) -> Spool | None:
+        """Return where the rings of the run lie, None as long as this process is in no run."""
+        if self._invitation is not None:
+            spool = Spool(self._invitation.directory, self._invitation.spools)
+            return spool if spool.exists() else None
+        return self._spool if self._host is not None else None
 
     @staticmethod
     def running() -> list[Pipeline]:
@@ -131,13 +189,14 @@ class Pipeline:
         # Here and not above: importing the collector takes as long as importing all the rest.
         from .collector.host import CollectorHost
         from .collector.plan import Plan
+        from .intake.media import MediaSpool
 
         settings = self._settings or self.configure()
         if self._host is not None:
             _orphans.append(self._host)
             self._host = None
         _make_run_dir(settings.run_dir)
-        origin = _origin()
+        origin = _origin(self._rank)
         spool = Spool(settings.run_dir, settings.spool_dir)
         spool.prepare()
         plan = Plan(
@@ -147,7 +206,9 @@ class Pipeline:
             sinks=settings.sinks,
             linger=settings.linger,
             stop_timeout=settings.stop_timeout,
+            stats_interval=settings.stats_interval,
         )
+        self._resume_best(plan, origin)
         ring = spool.create_ring(settings.ring_size, origin, self.producer.next_base)
         host = CollectorHost(
             spool,
@@ -156,9 +217,13 @@ class Pipeline:
             own_process=settings.collector == "process" and ring.path is not None,
             producers=[self.producer],
             private=[] if ring.path is not None else [ring],
-            tick=self._renew_unlinked_ring,
+            tick=self._tick,
         )
         try:
+            if any(getattr(sink, "follows", False) for sink in settings.sinks):
+                from .collector.replay import remember_followers
+
+                remember_followers(plan)
             spool.write_settings(plan.recovery_data())
             host.start()
         except BaseException:
@@ -169,17 +234,28 @@ class Pipeline:
                 if spool.elect():
                     spool.leave()
             raise
+        _say_unused_sinks(host, plan)
         _started.add(self)
         self._process = os.getpid()
         self._spool, self._plan, self._host = spool, plan, host
         self._report = None
+        self.loggers.deferred.closed = False
+        self.loggers.media.attach(MediaSpool(spool))
+        self.loggers.rank = self._rank
+        look_again()
+        self._counters.started(host, spool)
         producer = self.producer
         producer.overflow.wait_allowed = settings.overflow == "wait"
         producer.overflow.timeout = settings.overflow_timeout
-        producer.late = None
         producer.renew = self._ring_for_child
         producer.wake = host.wake
-        producer.attach(ring)
+        before = producer.attach(ring)
+        if before is not None and before.path is not None:
+            # as a guest of another run: its collector drains what is in there
+            before.close()
+        self._invitation = None
+        self.loggers.identify(ProcessFields(joined=False) if rank_info().rank is not None else None)
+        producer.late = None
         producer.wake_level = WAKE_ALWAYS
         host.wake()
 
@@ -187,14 +263,44 @@ class Pipeline:
         """Start; on asyncio or trio. See :meth:`start_sync`."""
         return await anyio.to_thread.run_sync(self.start_sync)
 
+    def _resume_best(self, plan: Plan, origin: Origin) -> None:
+        """Go on with the best values of this run, and not with those of the run before."""
+        from .sinks import Best
+
+        best = self.loggers.best
+        if self._best_of not in (None, plan.run_dir):
+            best.clear()
+        self._best_of = plan.run_dir
+        for sink in plan.sinks:
+            if isinstance(sink, Best):
+                sink.resume(best, plan.run(origin))
+
     def _ring_for_child(self, base: int) -> Ring:
         assert self._settings is not None
         assert self._plan is not None
         spool = Spool(self._settings.run_dir, self._settings.spool_dir)
-        ring = spool.create_ring(self._settings.child_ring_size, _origin(), base)
+        ring = spool.create_ring(self._settings.child_ring_size, _origin(self._rank), base)
         if ring.path is not None and spool.read_settings() is None:
             spool.write_settings(self._plan.recovery_data())
         return ring
+
+    def _ring_for_guest(self, base: int) -> Ring:
+        invitation = self._invitation
+        assert invitation is not None
+        spool = Spool(invitation.directory, invitation.spools)
+        if not spool.exists():
+            # the run is over: as if nobody had invited us
+            return Ring.private(EARLY_RING_SIZE, _origin(self._rank), base)
+        from .intake.media import MediaSpool
+
+        ring = spool.create_ring(invitation.ring_size, _origin(self._rank), base)
+        self.loggers.media.attach(MediaSpool(spool))
+        return ring
+
+    def _tick(self) -> None:
+        """Look after what no call may come by for; in the collector's thread, now and then."""
+        self._renew_unlinked_ring()
+        self.loggers.deferred.look(MAX_WAITING, self.producer.put_nowait)
 
     def _renew_unlinked_ring(self) -> None:
         """Make the ring anew when its file was removed under us: nobody would find it later."""
@@ -203,7 +309,7 @@ class Pipeline:
             return
         complain(f"ring {ring.path} was removed from outside; made anew")
         fresh = self._spool.create_ring(
-            self._settings.ring_size, _origin(), self.producer.next_base
+            self._settings.ring_size, _origin(self._rank), self.producer.next_base
         )
         self.producer.attach(fresh)
         ring.close()
@@ -240,50 +346,49 @@ class Pipeline:
         Returns:
             Whether it is.
         """
-        request = self._request_flush(timeout)
-        return request is None or request.wait()
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        numbers = Settling(self.loggers.deferred, deadline)
+        numbers.wait()
+        request = self._request_flush(deadline)
+        return (request is None or request.wait()) and numbers.done
 
     async def flush(self, timeout: float | None = 10.0) -> bool:
         """Wait until everything logged so far is in its files; see :meth:`flush_sync`."""
-        request = self._request_flush(timeout)
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        numbers = Settling(self.loggers.deferred, deadline)
+        for pause in numbers.pauses():
+            await anyio.sleep(pause)
+        request = self._request_flush(deadline)
         if request is None:
-            return True
+            return numbers.done
         for pause in request.pauses():
             await anyio.sleep(pause)
-        return request.done
+        return request.done and numbers.done
 
-    def _request_flush(self, timeout: float | None) -> FlushRequest | None:
+    def _request_flush(self, deadline: float) -> FlushRequest | None:
         ring, host = self.producer.ring, self._host
-        if ring is None or host is None:
+        if ring is None or (host is None and (self._invitation is None or ring.path is None)):
             return None
         try:
-            request = FlushRequest(ring, None if timeout is None else time.monotonic() + timeout)
+            request = FlushRequest(ring, deadline)
         except ValueError:
             # Closed at this moment: stop() sees to everything.
             return None
-        if self.started:
+        if host is not None and self.started:
             host.wake()
         return request
 
-    def stats(self) -> Stats:
-        """Return the counters so far: of the whole run where its collector can be asked."""
-        ring = self.producer.ring
-        tally = self._host.tally() if self._host is not None and self.started else None
-        if tally is None:
-            tally = _own_tally(self.producer.ring)
-        dropped = dict(tally.dropped)
-        late = self.producer.stopped_drops
-        if late:
-            dropped["stopped"] = dropped.get("stopped", 0) + late
-        return Stats(
-            accepted=tally.accepted + late,
-            written=tally.written,
-            dropped=dropped,
-            waiting=tally.waiting,
-            sinks=tally.sinks,
-            ring_bytes=ring.size if ring is not None else 0,
-            ring_used=ring.head - ring.tail if ring is not None else 0,
-        )
+    def stats(self, scope: Scope = "run") -> Stats:
+        """Return the counters so far; cheap, and never waits.
+
+        Args:
+            scope: ``"run"`` for all processes of the run on this machine, ``"process"`` for what
+                this process alone has logged: to be added up over processes.
+
+        Raises:
+            SettingError: The scope is none of the two.
+        """
+        return self._counters.stats(scope)
 
     # Stopping
 
@@ -300,32 +405,67 @@ class Pipeline:
 
     def _stop(self, timeout: float | None) -> Report:
         host, settings, spool = self._host, self._settings, self._spool
+        if self._invitation is not None and self.producer.ring is not None:
+            return self._leave(self._invitation, timeout)
         if host is None or settings is None or spool is None:
             return self._report or Report(0, 0, {}, {}, self.run_dir or Path())
         deadline = time.monotonic() + (settings.stop_timeout if timeout is None else timeout)
+        # Numbers on a device get half the time, or the sinks would have none left.
+        self.settle((time.monotonic() + deadline) / 2)
+        self._counters.stopping()
         ring = self.producer.detach()
         self._host = None
         if ring is None:
             # A forked child that never logged.
             return Report(0, 0, {}, {}, settings.run_dir)
+        from .collector.tally import Tally
+
+        own = Tally.of(ring)
+        run: Tally | None = None
         if self._process != os.getpid():
             _orphans.append(host)
             tally = _drain_as_guest(ring, deadline)
         elif host.hosts():
-            tally = self._drain_as_host(host, ring, deadline)
+            tally = run = self._drain_as_host(host, ring, deadline) or Tally()
         else:
             host.wake()
             tally = _drain_as_guest(ring, deadline)
-            tally.sinks = (host.tally() or tally).sinks
+            run = host.tally()
+            tally.sinks = run.sinks if run is not None else {}
             host.finish(deadline)
-        self._report = _report_of(tally, settings.run_dir)
+        self._report = tally.report(settings.run_dir)
+        self._counters.stopped(own, run, self._report)
         return self._report
+
+    def _leave(self, invitation: Invitation, timeout: float | None) -> Report:
+        """Stop as a guest: wait until the run's collector has stored what we have logged."""
+        from .collector.tally import Tally
+
+        patience = parse_duration(DEFAULT_STOP_TIMEOUT) if timeout is None else timeout
+        deadline = time.monotonic() + patience
+        self.settle(deadline)
+        ring = self.producer.detach()
+        self._invitation = None
+        tally = Tally() if ring is None else _drain_as_guest(ring, deadline)
+        self._report = tally.report(invitation.directory)
+        return self._report
+
+    def settle(self, deadline: float) -> None:
+        """Accept what is still on its way: numbers on a device, what rate limits have counted.
+
+        Args:
+            deadline: When to give up, on the monotonic clock.
+        """
+        Settling(self.loggers.deferred, deadline).wait()
+        self.loggers.deferred.close()
+        self.loggers.media.detach()
+        report_suppressed(self.loggers)
 
     async def stop(self, timeout: float | None = None) -> Report:
         """Write out what is there and end the collector; see :meth:`stop_sync`."""
         return await anyio.to_thread.run_sync(self.stop_sync, timeout)
 
-    def _drain_as_host(self, host: CollectorHost, ring: Ring, deadline: float) -> Tally:
+    def _drain_as_host(self, host: CollectorHost, ring: Ring, deadline: float) -> Tally | None:
         if ring.path is None:
             host.end_private(ring)
         else:
@@ -334,7 +474,7 @@ class Pipeline:
         host.finish(deadline)
         if ring.path is None:
             ring.close()
-        return host.tally() or Tally()
+        return host.tally()
 
     def stop_at_exit(self) -> None:
         """Stop at the end of the process; later records still get into the file.
@@ -342,16 +482,26 @@ class Pipeline:
         Where another process collects, they stay in the ring, which outlives us.
         """
         host, plan, spool = self._host, self._plan, self._spool
+        if self._invitation is not None and self.producer.ring is not None:
+            # what is in the ring outlives us
+            self.settle(time.monotonic() + parse_duration(DEFAULT_STOP_TIMEOUT))
+            return
         if not self.started or host is None or plan is None or spool is None:
             return
         if not host.hosts():
+            report_suppressed(self.loggers)
             self.flush_sync(plan.stop_timeout)
+            self.loggers.deferred.close()
             return
-        from .collector.recovery import append_line
+        from .collector.recovery import late_writer
 
-        origin = _origin()
+        origin = _origin(self._rank)
         self.stop_sync()
-        self.producer.late = lambda line, _level: append_line(plan, spool, origin, line)
+        self.producer.late = late_writer(plan, spool, origin)
+
+    def __repr__(self) -> str:
+        state = "running" if self.started else "not running"
+        return f"<{type(self).__name__} {str(self.run_dir or '')!r} {state}>"
 
     def __enter__(self) -> Self:
         """Start."""
@@ -385,6 +535,7 @@ class Pipeline:
 
 def _after_fork_in_child() -> None:
     for pipeline in list(_started):
+        pipeline.loggers.identify(ProcessFields(joined=True))
         # A thread that does not exist here may have held it.
         pipeline._changing = threading.RLock()  # pyright: ignore[reportPrivateUsage]
 
@@ -392,13 +543,29 @@ def _after_fork_in_child() -> None:
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-def _origin() -> Origin:
+def _origin(rank: int | None) -> Origin:
     return Origin(
         os.uname().nodename,
         os.getpid(),
-        rank_from_environment(),
+        rank_from_environment() if rank is None else rank,
         local_rank_from_environment(),
     )
+
+
+def _say_unused_sinks(host: CollectorHost, plan: Plan) -> None:
+    """Say which sinks are not used, because another process collects and has others."""
+    from .collector.plan import sink_names
+
+    collector = None if host.hosts() else host.tally()
+    if collector is None:
+        return
+    unused = sorted(sink_names(plan) - set(collector.sinks))
+    if unused:
+        complain(
+            f"sinks not used: {', '.join(unused)}; process {collector.pid} collects for "
+            f"{plan.run_dir} and was started without them",
+            kind="sinks",
+        )
 
 
 def _make_run_dir(run_dir: Path) -> None:
@@ -411,36 +578,11 @@ def _make_run_dir(run_dir: Path) -> None:
         raise SettingError("run_dir", "must be writable", str(run_dir))
 
 
-def _own_tally(ring: Ring | None) -> Tally:
-    """Count what one ring knows of itself."""
-    if ring is None:
-        return Tally()
-    lost: Mapping[tuple[int, str], int] = ring.dropped
-    tally = Tally(accepted=ring.accepted + sum(lost.values()))
-    tally.waiting = ring.read(ring.tail, ring.head).count(b"\n")
-    tally.written = ring.accepted - tally.waiting
-    for (_, reason), count in lost.items():
-        tally.dropped[reason] += count
-    return tally
-
-
 def _drain_as_guest(ring: Ring, deadline: float) -> Tally:
     """Wait until another process's collector has stored what is in our ring."""
+    from .collector.tally import Tally
+
     FlushRequest(ring, deadline).wait()
-    tally = _own_tally(ring)
+    tally = Tally.of(ring)
     ring.close()
     return tally
-
-
-def _report_of(tally: Tally, run_dir: Path) -> Report:
-    dropped = dict(tally.dropped)
-    left = tally.waiting - tally.open
-    if left > 0:
-        dropped["unwritten"] = left
-    return Report(
-        accepted=tally.accepted - tally.open,
-        written=tally.written,
-        dropped=dropped,
-        sinks=tally.sinks,
-        run_dir=run_dir,
-    )

@@ -123,7 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _write(options.json, json.dumps(document, indent=1) + "\n")
     if options.markdown is not None:
         _write(options.markdown, page)
-    broke = any("error" in record for record in records)
+    # A peer that hangs, crashes or loses lines is named in the tables and fails nothing.
+    broke = any("error" in one and not libraries[one["library"]].peer for one in records)
     missed = options.check and any(verdict.passed is False for verdict in verdicts)
     return 1 if broke or missed else 0
 

@@ -25,7 +25,9 @@ class Column:
 class Scenario:
     """One measurement, with its numbers for a full, a quick and a tiny run.
 
-    ``reference`` replaces the library's own where something else is the thing to compare with.
+    ``reference`` replaces the library's own where something else is the thing to compare with;
+    ``peer_rounds`` is how many of the rounds the peers take part in; ``drain_limit`` bounds the
+    library's end, ``limit`` the whole process, in seconds.
     """
 
     name: str
@@ -37,7 +39,9 @@ class Scenario:
     full: Mapping[str, Any]
     quick: Mapping[str, Any]
     tiny: Mapping[str, Any]
-    drain_limit: float = 60.0
+    peer_rounds: int = 3
+    drain_limit: float = 30.0
+    limit: float = 60.0
     reference: str | None = None
 
     def sizes(self, scale: str) -> Mapping[str, Any]:

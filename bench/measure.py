@@ -10,14 +10,11 @@ import resource
 import subprocess
 import sys
 from array import array
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from time import perf_counter_ns
 from typing import Any
 
 from bench.procfs import cpu_seconds, descendants
-
-Call = Callable[[int], object]
 
 
 def new_samples(count: int) -> array[int]:
@@ -52,30 +49,6 @@ def quartile(values: Sequence[float], share: float) -> float:
     low = int(place)
     high = min(low + 1, len(ordered) - 1)
     return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
-
-
-def time_calls(call: Call, samples: array[int], first: int, deadline: int) -> int:
-    """Time each call on its own until the samples are full or the time is up; return how many."""
-    clock = perf_counter_ns
-    for i in range(len(samples)):
-        start = clock()
-        call(first + i)
-        end = clock()
-        samples[i] = end - start
-        if end > deadline:
-            return i + 1
-    return len(samples)
-
-
-def overhead_ns() -> int:
-    """Return what the clock and the wrapper of a call cost: the median of empty calls."""
-
-    def nothing(number: int) -> None:
-        pass
-
-    samples = new_samples(20_000)
-    time_calls(nothing, samples, 0, sys.maxsize)
-    return int(median(samples))
 
 
 def latencies(samples: array[int], count: int, overhead: int) -> dict[str, float]:

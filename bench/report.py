@@ -8,6 +8,7 @@ from typing import Any
 from bench._scenario import Column, Scenario
 from bench.gates import Verdict
 from bench.summary import Results, Spread
+from bench.troubles import NOTHING, troubles
 
 INTRODUCTION = """\
 # Benchmarks
@@ -16,8 +17,14 @@ This page is written by `python -m bench --markdown docs/benchmarks.md`. Every f
 median of the rounds with its quartiles in brackets. The rounds are interleaved (A B C, A B C, ...),
 each library runs in a process of its own, and a ratio is the median of the ratios to the reference
 *within* one round. All libraries log the same event (one text, four fields, a bound context of two
-keys) as JSON lines into a file, and every file is read back: each line is parsed and each call
-accounted for. The garbage collector is on; the cost of the clock is subtracted from single calls.
+keys) as JSON lines into a file, and every file is read back: each line is parsed, each field
+compared, each call accounted for. The garbage collector is on; the cost of the clock is subtracted
+from single calls.
+
+The peers take part in fewer rounds than asynclog and its references. What they lose, garble or hang
+on is named under *lost or wrong*; a round that takes too long is stopped, and after two such rounds
+a library is left out of the rest of that scenario. Figures of a library that loses events are
+figures of the calls that it did not carry out, too.
 """
 
 
@@ -39,6 +46,9 @@ def render(
         machine_list(machine),
         "## Libraries\n",
         library_table(results),
+        "## What was lost, wrong or stuck\n",
+        "All scenarios together; the tables below have it for each.\n",
+        trouble_table(results, scenarios),
     ]
     for scenario in scenarios:
         parts += [
@@ -46,7 +56,6 @@ def render(
             f"{scenario.about}\n",
             scenario_table(results, scenario),
         ]
-        parts += error_list(results, scenario)
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -91,19 +100,39 @@ def library_table(results: Results) -> str:
     )
 
 
+def trouble_table(results: Results, scenarios: Sequence[Scenario]) -> str:
+    """Return what became of all calls of each library."""
+    rows: list[Sequence[str]] = []
+    for name, library in results.libraries.items():
+        records = [one for scenario in scenarios for one in results.records(scenario.name, name)]
+        if not library.logs or not records:
+            continue
+        where = [
+            scenario.name
+            for scenario in scenarios
+            if any(one.get("hung") for one in results.records(scenario.name, name))
+        ]
+        words = troubles(records) + (f" ({', '.join(where)})" if where else "")
+        calls = sum(results.written(scenario.name, name)["calls"] for scenario in scenarios)
+        rows.append((library.title, f"{calls:,}", words))
+    return table(("library", "calls checked", "lost or wrong"), rows)
+
+
 def scenario_table(results: Results, scenario: Scenario) -> str:
     """Return the figures of one scenario, a row a library."""
-    counts = any(results.written(scenario.name, name)["calls"] for name in results.libraries)
     titles = ["library"]
     for column in scenario.columns:
         titles.append(column.title)
         if column.ratio:
             titles.append("ratio")
-    if counts:
-        titles.append("written")
-    rows: list[Sequence[str]] = []
+    titles += ["written", "lost or wrong"]
+    rows: list[list[str]] = []
     for name, library in results.libraries.items():
-        if not results.records(scenario.name, name):
+        records = results.records(scenario.name, name)
+        reason = library.skips.get(scenario.name)
+        if reason is not None:
+            rows.append([library.title, f"n/a: {reason}", *["-"] * (len(titles) - 2)])
+        if not records:
             continue
         row = [library.title]
         for column in scenario.columns:
@@ -111,21 +140,16 @@ def scenario_table(results: Results, scenario: Scenario) -> str:
             if column.ratio:
                 ratio = results.ratio(scenario.name, name, column.key, scenario.reference)
                 row.append(_ratio(ratio))
-        if counts:
-            row.append(_written(results.written(scenario.name, name)))
+        row.append(_written(results.written(scenario.name, name)))
+        row.append(troubles(records) if library.logs else "-")
         rows.append(row)
+    if all(row[-2] == "-" for row in rows):
+        # Nothing is written in this scenario; the last column stays where it has something to say.
+        silent = all(row[-1] in ("-", NOTHING) for row in rows)
+        drop = slice(-2, None) if silent else slice(-2, -1)
+        for row in (titles, *rows):
+            del row[drop]
     return table(titles, rows)
-
-
-def error_list(results: Results, scenario: Scenario) -> list[str]:
-    """Return a line for each library that failed rounds."""
-    lines: list[str] = []
-    for name, library in results.libraries.items():
-        errors = results.errors(scenario.name, name)
-        if errors:
-            last = errors[-1].strip().splitlines()[-1]
-            lines.append(f"{library.title}: {len(errors)} rounds failed, the last with `{last}`\n")
-    return lines
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -174,18 +198,8 @@ def _ratio(spread: Spread | None) -> str:
 
 
 def _written(sums: Mapping[str, int]) -> str:
-    """Return what became of the calls in words; bad news only when there is any."""
+    """Return how many of the calls are in the files."""
     if not sums["calls"]:
         return "-"
-    words = [f"{sums['lines']:,} of {sums['calls']:,}"]
-    if sums["dropped"]:
-        words.append(f"{sums['dropped']:,} dropped and counted")
-    bad = ("lost", "broken", "incomplete", "doubled", "late")
-    words += [f"**{sums[key]:,} {key}**" for key in bad if sums[key]]
-    if sums["unfinished"]:
-        words.append(
-            f"{sums['unwritten']:,} unwritten when {sums['unfinished']} rounds ran out of time"
-        )
-    if sums["failed"]:
-        words.append(f"**{sums['failed']} rounds failed**")
-    return ", ".join(words)
+    words = f"{sums['lines']:,} of {sums['calls']:,}"
+    return f"{words}, {sums['dropped']:,} dropped and counted" if sums["dropped"] else words

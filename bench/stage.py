@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.adapters import Adapter, Call, Delay
+from bench.drivers import make_driver
 from bench.verify import Written, read_back
 
 
@@ -25,6 +26,7 @@ class Stage:
         self.adapter = adapter
         self.directory = directory
         self.sizes = sizes
+        self.driver = make_driver(adapter)
         self.calls = 0
         self.numbers = 0
         self.drained: int | None = None
@@ -45,19 +47,27 @@ class Stage:
         self.calls += count
         self.numbers += count if numbers is None else numbers
 
-    def note_drained(self) -> None:
-        """Note what is in the files at the moment the library says that all is."""
-        self.drained = sum(
-            path.read_bytes().count(b"\n") for path in self.adapter.files(self.directory)
-        )
+    def drain(self) -> None:
+        """Wait until the library says that all is in the file."""
+        if self.adapter.logs:
+            self.adapter.leave_thread()
+            self.adapter.drain()
+
+    def count_lines(self) -> int:
+        """Return how many lines the files hold now."""
+        return sum(path.read_bytes().count(b"\n") for path in self.adapter.files(self.directory))
+
+    def note_drained(self) -> int:
+        """Note and return what the files hold at the moment the library says that all is there."""
+        self.drained = self.count_lines()
+        return self.drained
 
     def warm_up(self, call: Call, count: int) -> int:
         """Make calls that are not measured, wait until they are written; return the next number."""
-        for number in range(count):
-            call(number)
+        self.driver.make(call, 0, count)
         self.made(count)
         if self.delay is None:
-            self.adapter.drain()
+            self.drain()
         return self.numbers
 
     def finish(self, limit: float) -> dict[str, Any]:
@@ -67,14 +77,14 @@ class Stage:
         with ``os._exit``, which ``stuck`` says.
         """
         if not self.started or not self.adapter.logs:
+            self.driver.close()
             return {}
         if self.delay is not None:
             self.delay.seconds = 0.0
+        self.driver.close()
+        self.adapter.leave_thread()
         failures: list[str] = []
-        if limit > 0:
-            self._bounded(self._end, failures, limit)
-        else:
-            self._end(failures)
+        self._bounded(self._end, failures, limit)
         written = (
             read_back(self.adapter, self.directory, self.calls, self.numbers)
             if self.adapter.files(self.directory)

@@ -96,10 +96,6 @@ class Results:
         ]
         return Spread.of(ratios) if ratios else None
 
-    def errors(self, scenario: str, library: str) -> list[str]:
-        """Return why rounds failed."""
-        return [record["error"] for record in self.records(scenario, library) if "error" in record]
-
     def written(self, scenario: str, library: str) -> dict[str, int]:
         """Return what became of the calls of all rounds together, and the unfinished rounds."""
         sums: dict[str, int] = dict.fromkeys((*COUNTED, "unfinished", "failed"), 0)

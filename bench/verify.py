@@ -1,8 +1,9 @@
-"""Reads back what a library wrote: how many events, and which are lost, broken or doubled."""
+"""Reads back what a library wrote: how many events, and which are lost, wrong or doubled."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ class Written:
 
     Attributes:
         calls: Calls made, warm-up included.
-        lines: Different events found in the files.
+        lines: Different events found in the files, those with wrong fields too.
         dropped: Events the library itself says it dropped.
         lost: Calls of which there is neither a line nor a counted drop.
         broken: Lines that are no JSON object.
         incomplete: Events with a field missing or changed.
+        wrong: How often, for each field that was (``"level missing"``, ``"status changed"``).
         doubled: Lines beyond the first of an event.
         late: Lines that came after the library had said that all is in the file.
         other: Lines the library wrote about itself.
@@ -35,6 +37,7 @@ class Written:
     lost: int = 0
     broken: int = 0
     incomplete: int = 0
+    wrong: dict[str, int] = field(default_factory=dict[str, int])
     doubled: int = 0
     late: int = 0
     other: int = 0
@@ -72,12 +75,36 @@ def _account(written: Written, seen: bytearray, adapter: Adapter, line: bytes, l
     if fields is None:
         written.other += 1
         return
-    number = fields.get(workload.SEQUENCE)
-    if not workload.is_complete(fields, adapter.expected) or not isinstance(number, int):
-        written.incomplete += 1
+    number = _number(fields)
+    numbered = isinstance(fields.get(workload.SEQUENCE), int)
+    if not numbered or not workload.is_complete(fields, adapter.expected):
+        _name_wrong(written, fields, adapter.expected)
+    if number is None:
         return
     if not 0 <= number < len(seen) or seen[number]:
         written.doubled += 1
         return
     seen[number] = 1
     written.lines += 1
+
+
+def _number(fields: Mapping[str, Any]) -> int | None:
+    number = fields.get(workload.SEQUENCE)
+    if isinstance(number, int):
+        return number
+    return int(number) if isinstance(number, str) and number.isdecimal() else None
+
+
+def _name_wrong(written: Written, fields: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    written.incomplete += 1
+    names = [name for name in ("timestamp", workload.SEQUENCE) if fields.get(name) in (None, "")]
+    wrong = [f"{name} missing" for name in names]
+    if workload.SEQUENCE not in names and not isinstance(fields[workload.SEQUENCE], int):
+        wrong.append(f"{workload.SEQUENCE} changed")
+    for name, value in expected.items():
+        if fields.get(name) is None:
+            wrong.append(f"{name} missing")
+        elif fields[name] != value:
+            wrong.append(f"{name} changed")
+    for words in wrong:
+        written.wrong[words] = written.wrong.get(words, 0) + 1

@@ -79,6 +79,33 @@ def test_every_event_of_every_source_is_accounted_for(run_dir: Path):
 
 @needs_demo_packages
 @pytest.mark.slow
+@pytest.mark.skipif(
+    any(find_spec(package) is None for package in ("torch", "tensorboardX", "wandb")),
+    reason="needs torch, tensorboardX and wandb",
+)
+def test_training_metrics_reach_the_backends(run_dir: Path):
+    """The loss of every step is in metrics.csv, TensorBoard and W&B, the best ones are shown."""
+    done = subprocess.run(
+        [*DEMO, "--seconds", "3", "--run-dir", str(run_dir)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    logged = [event for event in events(run_dir) if event.get("kind") == "metrics"]
+    rows_of_csv = (run_dir / "metrics.csv").read_text().splitlines()[1:]
+    assert len(rows_of_csv) == sum(len(event["metrics"]) for event in logged)  # type: ignore[arg-type]
+    best = json.loads((run_dir / "best.json").read_bytes())
+    assert f"best train/loss: {best['train/loss']['value']:.4g} at step" in done.stdout
+    for backend in ("TensorBoard", "W&B"):
+        assert re.search(rf"^{backend}: .*\({len(logged):,} records\)$", done.stdout, re.MULTILINE)
+    assert list(run_dir.glob("tb/events.out.tfevents.*"))
+    assert list(run_dir.glob("wandb/offline-run-*/*.wandb"))
+
+
+@needs_demo_packages
+@pytest.mark.slow
 def test_an_interrupt_ends_it_early_with_the_table(run_dir: Path):
     """After Ctrl-C to the whole process group the table is printed and the file is complete."""
     with subprocess.Popen(

@@ -15,7 +15,7 @@ MAX_ELEMENTS: Final = 1000
 SAMPLE: Final = 10
 """Elements shown of a longer one."""
 # Libraries whose arrays may live on a device, and whose repr() then copies them.
-_DEVICE_LIBRARIES: Final = frozenset({"cupy", "jax", "jaxlib", "mlx", "tensorflow"})
+DEVICE_LIBRARIES: Final = frozenset({"cupy", "jax", "jaxlib", "mlx", "tensorflow"})
 
 
 class ArrayLike(NamedTuple):
@@ -35,7 +35,7 @@ def array_like(value: Any, kind: type[Any]) -> ArrayLike | None:
     if _is_cuda(value):
         return ArrayLike(_on_device(value, kind))
     library = module_of(kind).partition(".")[0]
-    if library in _DEVICE_LIBRARIES and hasattr(value, "dtype"):
+    if library in DEVICE_LIBRARIES and hasattr(value, "dtype"):
         return ArrayLike(_on_device(value, kind))
     torch = sys.modules.get("torch")
     tensor = getattr(torch, "Tensor", None)

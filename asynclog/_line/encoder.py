@@ -14,8 +14,9 @@ from .._json import dumps
 from .._levels import LEVELS, level_name, level_number
 from .._settings import DEFAULT_MAX_EVENT_BYTES, MIN_EVENT_BYTES
 from ..exceptions import SettingError
+from .arrival import Arrival
 from .exception import current_exception, exception_to_dict, stack_to_dict
-from .fit import fit, put
+from .fit import fit, mark_truncated, put
 from .plain import Plain, free_name, is_plain, type_of, without_surrogates
 from .problem import PROBLEM_KEY
 from .snapshot import Snapshot, as_dict
@@ -119,7 +120,12 @@ class LineEncoder:
         self.timestamp: Callable[[], bytes] = clock or timestamp
 
     def encode(
-        self, event_dict: Mapping[str, Any], *, level: str, logger: str | None = None
+        self,
+        event_dict: Mapping[str, Any],
+        *,
+        level: str,
+        logger: str | None = None,
+        arrival: Arrival | None = None,
     ) -> bytes:
         r"""Return the event as one line that ends in ``b"\n"``; never raises.
 
@@ -129,6 +135,7 @@ class LineEncoder:
             event_dict: The event; not changed. ``exc_info`` and ``stack_info`` become data.
             level: Level when the event dict names no known one.
             logger: Name of the logger.
+            arrival: Takes numbers that are on a device; without it they are described only.
         """
         try:
             if type_of(event_dict) is not dict:
@@ -144,12 +151,12 @@ class LineEncoder:
                     record["logger"] = logger
                 record.update(event_dict)
             else:
-                record, snapshot = self._arranged(event_dict, level, logger)
+                record, snapshot = self._arranged(event_dict, level, logger, arrival)
             if type_of(record["event"]) is not str:
-                snapshot = snapshot or Snapshot(self.max_event_bytes)
+                snapshot = snapshot or Snapshot(self.max_event_bytes, arrival)
                 record["event"] = snapshot.text(record["event"])
             if len(record) > _FEW_FIELDS:
-                return self._careful(record, snapshot)
+                return self._careful(record, snapshot or Snapshot(self.max_event_bytes, arrival))
             for name, value in record.items():
                 kind = type_of(value)
                 if kind is str:
@@ -160,15 +167,15 @@ class LineEncoder:
                         continue
                 elif kind in _SCALARS or (kind in _CONTAINERS and is_plain(value)):
                     continue
-                snapshot = snapshot or Snapshot(self.max_event_bytes)
+                snapshot = snapshot or Snapshot(self.max_event_bytes, arrival)
                 record[name] = snapshot.value(value)
             if snapshot is not None and snapshot.cut:
-                put(record, "truncated", True)
+                mark_truncated(record)
             try:
                 line = dumps(record) + b"\n"
             except (TypeError, ValueError):
                 # a lone surrogate, an integer of more than 64 bits, a key that is no str
-                return self._careful(record, None)
+                return self._careful(record, Snapshot(self.max_event_bytes, arrival))
             return line if len(line) <= self.max_event_bytes else fit(record, self.max_event_bytes)
         except Exception as error:
             try:
@@ -233,7 +240,11 @@ class LineEncoder:
         return body[1:-1] if len(body) < self.max_event_bytes else None
 
     def _arranged(
-        self, event_dict: Mapping[str, Any], level: str, logger: str | None
+        self,
+        event_dict: Mapping[str, Any],
+        level: str,
+        logger: str | None,
+        arrival: Arrival | None,
     ) -> tuple[dict[str, Any], Snapshot | None]:
         """Bring an event dict that uses names with a meaning in order.
 
@@ -272,7 +283,7 @@ class LineEncoder:
             record[free_name(key + "_", record)] = value
         if exc_info is None and stack_info is None:
             return record, None
-        snapshot = Snapshot(self.max_event_bytes)
+        snapshot = Snapshot(self.max_event_bytes, arrival)
         self._add_exception(record, exc_info, stack_info, snapshot)
         return record, snapshot
 
@@ -294,12 +305,11 @@ class LineEncoder:
         elif stack_info is True:
             put(record, "stack", stack_to_dict(snapshot))
 
-    def _careful(self, record: dict[str, Any], snapshot: Snapshot | None) -> bytes:
+    def _careful(self, record: dict[str, Any], snapshot: Snapshot) -> bytes:
         """Return the line of a record that cannot be handed to the JSON library as it is."""
-        snapshot = snapshot or Snapshot(self.max_event_bytes)
         plain = snapshot.fields(record)
         if snapshot.cut:
-            put(plain, "truncated", True)
+            mark_truncated(plain)
         line = dumps(plain) + b"\n"
         return line if len(line) <= self.max_event_bytes else fit(plain, self.max_event_bytes)
 

@@ -27,8 +27,8 @@ MAX_NOTES: Final = 16
 """Notes (``add_note``) kept of one exception."""
 _TUPLE: Final[Any] = tuple
 _LIST: Final[Any] = list
-# The callers that a stack is not about.
-_OWN_PACKAGES: Final = ("asynclog", "structlog", "logging")
+OWN_PACKAGES: Final = ("asynclog", "structlog", "logging")
+"""The callers that a stack is not about."""
 
 
 def exception_to_dict(
@@ -199,7 +199,7 @@ def _frames(
 
 def _is_own(frame: FrameType) -> bool:
     module = frame.f_globals.get("__name__")
-    return type(module) is str and module.partition(".")[0] in _OWN_PACKAGES
+    return type(module) is str and module.partition(".")[0] in OWN_PACKAGES
 
 
 def _contents(value: Any, limit: int) -> tuple[list[Any], int]:

@@ -6,12 +6,11 @@ event its request id.
 
 from __future__ import annotations
 
-import re
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from .._json import dumps
 from .exception import trim
-from .plain import LEFT_OUT_KEY, MAX_ITEMS, Plain, cut, free_name, left_out
+from .plain import LEFT_OUT_KEY, MAX_ITEMS, Plain, cut, free_name, left_out, left_out_before
 
 FRONT: Final = ("timestamp", "kind", "level", "event", "truncated")
 """Fields that are shortened if need be, never left out."""
@@ -20,7 +19,6 @@ FLOOR: Final = 48
 _LEFT_OUT_ROOM: Final = 32
 _TELLING_TEXT: Final = 200
 _LEAST_TEXT: Final = 24
-_LEFT_OUT: Final = re.compile(r"\A\.\.\. (\d{1,20}) more\Z")
 _Value = TypeVar("_Value")
 
 
@@ -31,6 +29,12 @@ def put(record: dict[str, _Value], name: str, value: _Value) -> None:
     record[name] = value
 
 
+def mark_truncated(record: dict[str, Any]) -> None:
+    """Say in a record that something of it was shortened, unless it says so already."""
+    if record.get("truncated") is not True:
+        put(record, "truncated", True)
+
+
 def fit(record: dict[str, Plain], limit: int) -> bytes:
     """Return the record as a line of at most `limit` bytes that says it was truncated.
 
@@ -38,8 +42,7 @@ def fit(record: dict[str, Plain], limit: int) -> bytes:
         record: Plain values all through; changed.
         limit: At least a few hundred bytes.
     """
-    if record.get("truncated") is not True:
-        put(record, "truncated", True)
+    mark_truncated(record)
     room = limit - 2
     parts, count = _kept({key: (dumps(key), dumps(record[key])) for key in record}, room)
     if count:
@@ -126,18 +129,12 @@ def _reduced(value: Plain, text: int, items: int) -> Plain:
     if isinstance(value, list):
         head = [_reduced(item, text, items) for item in value[:items]]
         if len(value) > items:
-            head.append(left_out(_count(value[-1]) + len(value) - items))
+            head.append(left_out(left_out_before(value[-1]) + len(value) - items))
         return head
     if isinstance(value, dict):
         kept = {key: _reduced(value[key], text, items) for key in list(value)[:items]}
         if len(value) > items:
-            count = _count(value.get(LEFT_OUT_KEY)) + len(value) - items
+            count = left_out_before(value.get(LEFT_OUT_KEY)) + len(value) - items
             kept[free_name(LEFT_OUT_KEY, kept)] = left_out(count)
         return kept
     return value
-
-
-def _count(last: Plain) -> int:
-    """Return what an earlier mark in this place says beyond itself."""
-    mark = _LEFT_OUT.match(last) if isinstance(last, str) else None
-    return int(mark[1]) - 1 if mark else 0

@@ -22,6 +22,7 @@ _PLAIN_BUDGET: Final = 8192
 # What shortened() puts behind a text, and the most it takes.
 _SHORTENED: Final = re.compile(r"\.\.\. \[(\d{1,20}) (characters|bytes)\]\Z")
 _MARK_ROOM: Final = 48
+_LEFT_OUT: Final = re.compile(r"\A\.\.\. (\d{1,20}) more\Z")
 
 type_of: Callable[[Any], type[object]] = type
 """type() itself, without narrowing what it is asked about."""
@@ -69,6 +70,16 @@ def is_plain(value: object) -> bool:
 def left_out(count: int) -> str:
     """Return the mark that stands for items that were left out."""
     return f"... {count} more"
+
+
+def left_out_before(last: Any) -> int:
+    """Return what an earlier mark, which is left out itself, says beyond itself.
+
+    Args:
+        last: What stands where such a mark would.
+    """
+    mark = _LEFT_OUT.match(last) if type_of(last) is str else None
+    return int(mark[1]) - 1 if mark else 0
 
 
 def shortened(head: str, total: int, unit: str = "characters") -> str:

@@ -20,6 +20,7 @@ from typing import Any, Final, cast
 
 from .._json import MAX_INTEGER, MIN_INTEGER
 from .arrays import array_like
+from .arrival import Arrival
 from .plain import (
     LEFT_OUT_KEY,
     MAX_DEPTH,
@@ -29,6 +30,7 @@ from .plain import (
     cut,
     free_name,
     left_out,
+    left_out_before,
     shortened,
     type_of,
     without_surrogates,
@@ -69,15 +71,17 @@ class Snapshot:
 
     Args:
         characters: How much text to keep, for one value and (four times as much) for all.
+        arrival: Takes numbers that are on a device; without it they are described only.
 
     Attributes:
         cut: Whether something was shortened, sampled or left out.
     """
 
-    __slots__ = ("_active", "_characters", "_longest", "_nodes", "cut")
+    __slots__ = ("_active", "_arrival", "_characters", "_longest", "_nodes", "cut")
 
-    def __init__(self, characters: int) -> None:
+    def __init__(self, characters: int, arrival: Arrival | None = None) -> None:
         self.cut = False
+        self._arrival = arrival
         self._longest = characters
         self._characters = 4 * characters
         self._nodes = MAX_NODES
@@ -126,6 +130,8 @@ class Snapshot:
         if issubclass(kind, (bytes, bytearray)):
             kept = bytes(memoryview(value)[: self._longest])
             return self._text(kept.decode("utf-8", "backslashreplace"), len(value), "bytes")
+        if self._arrival is not None and (token := self._arrival.take(value, kind)) is not None:
+            return token
         if (array := array_like(value, kind)) is not None:
             self.cut = self.cut or array.sampled
             return self.value(array.data, depth)
@@ -162,16 +168,18 @@ class Snapshot:
     def _contents(self, value: Any, kind: type[Any], depth: int) -> Plain:
         """Copy a collection, past what its class overrides."""
         if issubclass(kind, _DICT):
-            return self._mapping(_head(lambda: _DICT.items(value)), _DICT.__len__(value), depth)
+            before = left_out_before(_DICT.get(value, LEFT_OUT_KEY))
+            total = _DICT.__len__(value)
+            return self._mapping(_head(lambda: _DICT.items(value)), total, depth, before)
         for base in _SEQUENCES:
             if issubclass(kind, base):
                 head = _head(lambda base=base: base.__iter__(value))
-                return self._sequence(head, base.__len__(value), depth)
+                return self._sequence(head, base.__len__(value), depth, value)
         if issubclass(kind, UserList):
             return self.value(value.data, depth)
         return self._mapping(_head(value.items), len(value), depth)
 
-    def _sequence(self, head: list[Any], total: int, depth: int) -> list[Plain]:
+    def _sequence(self, head: list[Any], total: int, depth: int, whole: Any) -> list[Plain]:
         result: list[Plain] = []
         for item in head:
             if self._nodes <= 0:
@@ -179,10 +187,13 @@ class Snapshot:
             result.append(self.value(item, depth))
         if total > len(result):
             self.cut = True
-            result.append(left_out(total - len(result)))
+            before = left_out_before(whole[-1]) if type_of(whole) is list and whole else 0
+            result.append(left_out(total - len(result) + before))
         return result
 
-    def _mapping(self, head: list[tuple[Any, Any]], total: int, depth: int) -> dict[str, Plain]:
+    def _mapping(
+        self, head: list[tuple[Any, Any]], total: int, depth: int, before: int = 0
+    ) -> dict[str, Plain]:
         result: dict[str, Plain] = {}
         for key, item in head:
             if self._nodes <= 0:
@@ -190,7 +201,7 @@ class Snapshot:
             result[free_name(self._key(key), result)] = self.value(item, depth)
         if total > len(result):
             self.cut = True
-            result[free_name(LEFT_OUT_KEY, result)] = left_out(total - len(result))
+            result[free_name(LEFT_OUT_KEY, result)] = left_out(total - len(result) + before)
         return result
 
     def _key(self, key: Any) -> str:

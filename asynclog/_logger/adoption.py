@@ -110,7 +110,7 @@ def equivalent(processor: Processor) -> Processor:
     if is_merge_contextvars(given):
         return merge_contextvars
     if _is_iso_stamp(given):
-        return utc_stamp(given.key)
+        return UtcStamp(given.key)
     if type(given) in (CallsiteParameterAdder, StackInfoRenderer):
         return _without_our_frames(given)
     return processor
@@ -121,14 +121,22 @@ def is_merge_contextvars(processor: Any) -> bool:
     return processor is structlog_merge_contextvars or processor is merge_contextvars
 
 
-def utc_stamp(key: str) -> Processor:
-    """Return a processor that does what ``TimeStamper(fmt="iso", utc=True)`` does."""
+class UtcStamp:
+    """A processor that does what ``TimeStamper(fmt="iso", utc=True)`` does.
 
-    def stamp(_logger: Any, _method_name: str, event_dict: EventDict) -> EventDict:
-        event_dict[key] = clock.text()
+    Args:
+        key: Where it puts the time.
+    """
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __call__(self, _logger: Any, _method_name: str, event_dict: EventDict) -> EventDict:
+        """Put the time into the event dict."""
+        event_dict[self.key] = clock.text()
         return event_dict
-
-    return stamp
 
 
 def _is_iso_stamp(processor: Any) -> bool:

@@ -14,12 +14,15 @@ from structlog.exceptions import DropEvent
 
 from .._complain import complain
 from .._levels import parse_level
+from .._line.arrival import Arrival
 from .._line.problem import PROBLEM_KEY, add_problem, describe, name_of_callable
+from .._line.untrusted import name_of
 from ..exceptions import SettingError
 from ..typing import Processor
 from .chain import encode_line
 from .contextvars import merge_contextvars, variables
 from .default import default_system
+from .every import EveryMethods
 from .fastpath import any_fields, logs
 from .front import (
     CRITICAL,
@@ -33,11 +36,13 @@ from .front import (
     quick_line,
 )
 from .lazy import Lazy, resolve
+from .media import MediaMethods
 from .outlet import ForeignOutlet, Outlet, is_line
 from .rendered import as_event, interpolate
+from .stages import StageMethods
 
 
-class BoundLogger:  # noqa: PLW1641 - as structlog's
+class BoundLogger(MediaMethods, StageMethods, EveryMethods):  # noqa: PLW1641 - as structlog's
     """A logger with bound context, for ``structlog.configure(wrapper_class=...)`` or on its own.
 
     Its methods never wait while there is room and never raise; their twins that begin with ``a``
@@ -252,11 +257,18 @@ class BoundLogger:  # noqa: PLW1641 - as structlog's
             self._count_failure(number)
 
     def _line(
-        self, level: Level, event: Any, args: tuple[Any, ...], kw: dict[str, Any]
+        self,
+        level: Level,
+        event: Any,
+        args: tuple[Any, ...],
+        kw: dict[str, Any],
+        arrival: Arrival | None = None,
     ) -> bytes | None:
-        """Return the line of a call whose level has passed; None when there is none to put.
+        """Return the line of a call whose level has passed; None when there is none to put now.
 
-        What a processor raises is named in the record, and the rest of the chain goes on.
+        What a processor raises is named in the record, and the rest of the chain goes on. A line
+        with numbers that are on a device is put by others, unless the caller gave an `arrival`
+        and sees to it.
         """
         outlet, name = self._logger, level.name
         try:
@@ -276,7 +288,7 @@ class BoundLogger:  # noqa: PLW1641 - as structlog's
                 if processor is encode_line:
                     # for half the encoder's time where that is possible
                     line = quick_line(record, level, outlet) if result is record else None
-                    result = line or self._encoded(level, result)
+                    result = line or self._encoded(level, result, arrival)
                     if wrapped is outlet:
                         return result
                     break
@@ -293,24 +305,35 @@ class BoundLogger:  # noqa: PLW1641 - as structlog's
             if isinstance(outlet, ForeignOutlet):
                 outlet.hand_over(name, result)
                 return None
-            return result if is_line(result) else self._encoded(level, result)
+            return result if is_line(result) else self._encoded(level, result, arrival)
         except Exception as error:
             return self._reduced_line(level, event, error)
 
-    def _encoded(self, level: Level, result: Any) -> bytes:
-        """Return the line of whatever a processor returned."""
+    def _encoded(self, level: Level, result: Any, arrival: Arrival | None) -> bytes | None:
+        """Return the line of whatever a processor returned; None when it has to wait."""
         outlet = self._logger
-        return outlet.encoder.encode(as_event(result), level=level.name, logger=outlet.name)
+        ours = outlet.wrapped is outlet
+        numbers = Arrival() if arrival is None and ours else arrival
+        line = outlet.encoder.encode(
+            as_event(result), level=level.name, logger=outlet.name, arrival=numbers
+        )
+        if numbers and arrival is None:
+            outlet.system.deferred.put(line, level.number, numbers)
+            return None
+        return line
 
     def _reduced_line(self, level: Level, event: Any, error: Exception) -> bytes | None:
-        """Return a line that names what went wrong, or count the record as failed."""
+        """Return a line that names what went wrong, or count the record as failed.
+
+        Processors that have not run may be there to take a secret out of the text.
+        """
         outlet = self._logger
         try:
-            return outlet.encoder.encode(
-                {"event": event, PROBLEM_KEY: describe(error)},
-                level=level.name,
-                logger=outlet.name,
-            )
+            if self._processors[0] is encode_line:
+                record = {"event": event, PROBLEM_KEY: describe(error)}
+            else:
+                record = {"event": "", PROBLEM_KEY: name_of(type(error))}
+            return outlet.encoder.encode(record, level=level.name, logger=outlet.name)
         except Exception:
             self._count_failure(level.number)
             return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog.contextvars as theirs
 
@@ -22,6 +22,22 @@ variables: dict[str, ContextVar[Any]] = theirs._CONTEXT_VARS
 _getters: list[tuple[str, Callable[[], Any]]] = []
 
 
+class Variable(Protocol):
+    """What is bound under one name: a ContextVar, or something that behaves like one."""
+
+    def get(self) -> Any:
+        """Return what is bound here, an Ellipsis for nothing."""
+        ...
+
+    def set(self, value: Any, /) -> Any:
+        """Bind a value, an Ellipsis for none; return what :meth:`reset` needs."""
+        ...
+
+    def reset(self, token: Any, /) -> None:
+        """Bind what was bound before; ValueError in another context than that of the token."""
+        ...
+
+
 def bound_contextvars() -> dict[str, Any]:
     """Return what is bound here, by name."""
     global _getters
@@ -33,6 +49,13 @@ def bound_contextvars() -> dict[str, Any]:
         ]
     # structlog marks a name that was unbound with an Ellipsis
     return {name: value for name, get in getters if (value := get()) is not Ellipsis}
+
+
+def shared_variable(name: str) -> ContextVar[Any]:
+    """Return structlog's variable of a name, which is made if there is none; unbound is ``...``."""
+    key = theirs.STRUCTLOG_KEY_PREFIX + name
+    # one step: another thread may be at it, too
+    return variables.get(key) or variables.setdefault(key, ContextVar(key, default=...))
 
 
 def merge_contextvars(_logger: Any, _method_name: str, event_dict: EventDict) -> EventDict:

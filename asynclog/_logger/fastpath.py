@@ -28,6 +28,7 @@ from .lazy import Lazy, has_lazy
 
 if TYPE_CHECKING:
     from .bound import BoundLogger
+    from .records import RecordMethods
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -96,7 +97,7 @@ def any_fields(method: F) -> F:
     return method
 
 
-def encode_context(logger: BoundLogger, kw: dict[str, Any]) -> bytes:
+def encode_context(logger: RecordMethods, kw: dict[str, Any]) -> bytes:
     """Return logger name and bound context as they stand in a line; keep them if possible.
 
     Raises:

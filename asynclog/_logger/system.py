@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from structlog.exceptions import DropEvent
 
+from .._best import BestValues
 from .._levels import LevelTable, level_number
 from .._line.encoder import LineEncoder
 from ..exceptions import SettingError
@@ -19,7 +20,10 @@ from .adoption import (
     without_renderer,
 )
 from .bound import BoundLogger
+from .deferred import Deferred
+from .media import MediaStore
 from .outlet import LineTarget, Outlet
+from .process import ProcessFields
 
 __all__ = [
     "BoundLogger",
@@ -45,11 +49,28 @@ class LogSystem:
     Attributes:
         processors: The whole chain. The list stays the same object for ever, because loggers hold
             it and ``structlog.testing.capture_logs`` edits it in place.
+        deferred: Lines whose numbers are still on their way from a device.
+        best: Best values of the metrics that were logged.
+        media: Where images go at the call.
+        rank: Rank that records of metrics and the like name; None for what the environment says.
+        process_fields: Says which process a record comes from; None where nobody needs to know.
         merges_contextvars: Whether loggers add what structlog has bound to the context before the
             chain runs, because no processor in it does.
     """
 
-    __slots__ = ("_outlets", "encoder", "levels", "merges_contextvars", "processors", "target")
+    __slots__ = (
+        "_outlets",
+        "best",
+        "deferred",
+        "encoder",
+        "levels",
+        "media",
+        "merges_contextvars",
+        "process_fields",
+        "processors",
+        "rank",
+        "target",
+    )
 
     def __init__(
         self,
@@ -60,7 +81,12 @@ class LogSystem:
     ) -> None:
         self.target: LineTarget = target
         self.encoder: LineEncoder = encoder
+        self.best: BestValues = BestValues()
+        self.deferred: Deferred = Deferred(target, encoder, self.best)
         self.levels: LevelTable = levels
+        self.media: MediaStore = MediaStore()
+        self.rank: int | None = None
+        self.process_fields: ProcessFields | None = None
         self.processors: list[Processor] = []
         self.merges_contextvars: bool = True
         self._outlets: dict[str | None, Outlet] = {}
@@ -112,7 +138,16 @@ class LogSystem:
         if chain and is_merge_contextvars(chain[0]):
             chain, merge = chain[1:], True
         self.merges_contextvars = merge
-        self.processors[:] = adapted(chain)
+        first: list[Processor] = [] if self.process_fields is None else [self.process_fields]
+        self.processors[:] = [*first, *adapted(chain)]
+
+    def identify(self, process_fields: ProcessFields | None) -> None:
+        """Say in all records from now on which process they come from, or no longer."""
+        known, self.process_fields = self.process_fields, process_fields
+        if known is not None and known in self.processors:
+            self.processors.remove(known)
+        if process_fields is not None:
+            self.processors.insert(0, process_fields)
 
 
 def structlog_configuration(

@@ -1,4 +1,4 @@
-"""The command line: `asynclog demo`, `asynclog recover`, ..."""
+"""The command line: `asynclog demo`, `asynclog recover`, `asynclog replay`, `asynclog run`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import click
 from ._errors import Commands
 from .demo import demo as _demo
 from .recover import recover as _recover
+from .replay import replay as _replay
+from .run import run as _run
 
 __all__ = ["main"]
 
@@ -15,6 +17,8 @@ Examples:
   asynclog demo                   service, trio and training on one pipeline
   asynclog demo --seconds 60 --run-dir runs/demo
   asynclog recover runs/exp1      bring back what a killed process logged
+  asynclog replay runs/exp1 --sink wandb    send what a backend has not got
+  asynclog run -- torchrun --nproc-per-node 8 train.py
 """
 
 
@@ -30,3 +34,5 @@ def main() -> None:
 
 main.add_command(_demo)
 main.add_command(_recover)
+main.add_command(_replay)
+main.add_command(_run)

@@ -51,10 +51,12 @@ def recover(ctx: click.Context, run: Path, spool_dir: Path | None) -> None:
             f"{_count(found.lines, 'line')} of {_count(found.rings, 'killed process', 'es')} "
             f"brought back into {run}"
         )
-    elif not found.left_alone and not run.is_dir():
+    elif not (found.left_alone or found.images) and not run.is_dir():
         raise Refused(f"{run} is no run directory, and no process has left anything for it")
-    else:
+    elif not found.images:
         click.echo(f"nothing to recover in {run}")
+    if found.images:
+        click.echo(f"{_count(found.images, 'image')} brought back into {run / 'media'}")
     if found.left_alone:
         click.echo(
             f"{_count(found.left_alone, 'ring')} left alone: "

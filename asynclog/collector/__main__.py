@@ -1,4 +1,4 @@
-"""A collector in a process of its own: ``python -m asynclog.collector LOCK_DESCRIPTOR``.
+"""A collector in a process of its own: ``python -m asynclog.collector LOCK_DESCRIPTOR STDOUT``.
 
 Started by :mod:`asynclog.collector.child`, which says on standard input what to do.
 """
@@ -9,32 +9,39 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from contextlib import suppress
 from io import FileIO
 from typing import Any, Final, cast
 
 import anyio
-from anyio.abc import TaskStatus
 
+from .. import _own_threads
 from ..intake.ring import Origin
 from ..intake.spool import Spool
-from .host import publish_tally
-from .plan import Assembly, Claim, Plan, assemble
-from .stats import Tally
+from .plan import Assembly, Plan
+from .published import publish_tally
+from .tally import Tally
+from .term import collecting
 from .worker import DaemonWorker
 
 LOOK_INTERVAL: Final = 0.1
 """Seconds between looks whether anybody is left who may log."""
+END_MARGIN: Final = 0.3
+"""Seconds of ``stop_timeout`` that are left to count and report what the sinks have not got."""
 
 # Not sys.stdin: a thread that waits in its buffer at the end of the interpreter is a fatal error.
 _orders = FileIO(0, closefd=False)
+_reports = 1
 
 
 def main() -> None:
     """Collect until no process of the run is left."""
+    _own_threads.mark()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    descriptor = int(sys.argv[1])
+    descriptor, screen = map(int, sys.argv[1:])
+    _free_stdout(screen)
     line = _orders.readline()
     if not line:
         # The parent is gone already; the lock ends with us.
@@ -47,55 +54,45 @@ def main() -> None:
     # Threads of hung sinks are daemons: they end here.
 
 
+def _free_stdout(screen: int) -> None:
+    """Let standard output be the parent's: what is shown there is no report to it."""
+    global _reports
+    _reports = os.dup(1)
+    os.dup2(screen, 1)
+    os.close(screen)
+
+
 def _say(message: dict[str, Any]) -> None:
     with suppress(OSError):
-        os.write(1, json.dumps(message).encode() + b"\n")
+        os.write(_reports, json.dumps(message).encode() + b"\n")
 
 
 async def _collect(plan: Plan, spool: Spool, origin: Origin) -> None:
-    claim: Claim | None = None
-    assembly: Assembly | None = None
+    released = threading.Event()
 
     def publish(tally: Tally) -> None:
         publish_tally(spool, tally)
         _say({"tally": tally.as_data()})
 
     try:
-        claim = Claim(plan.run_dir, origin)
-        run = plan.run(origin, claim.suffix)
-        assembly = assemble(plan, spool, run, origin, publish=publish)
-        collector = assembly.collector
-
-        async def collect(*, task_status: TaskStatus[None]) -> None:
-            await collector.run(run, task_status=task_status)
-            tasks.cancel_scope.cancel()
-
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(collect)
+        async with (
+            collecting(plan, spool, origin, publish=publish, released=released.set) as assembly,
+            anyio.create_task_group() as tasks,
+        ):
             _say({"ready": True})
             tasks.start_soon(_obey, assembly, plan)
             with anyio.open_signal_receiver(signal.SIGTERM) as signals:
                 tasks.start_soon(_leave_when_alone, assembly, plan)
                 async for _ in signals:
-                    collector.finish(time.monotonic() + plan.stop_timeout)
+                    assembly.collector.finish(_deadline(plan))
     except BaseException as error:
         cause = _only_cause(error)
         _say({"error": f"{type(cause).__name__}: {cause}"})
         if not isinstance(cause, Exception):
             raise
     finally:
-
-        def release() -> None:
-            if claim is not None:
-                claim.release()
-            spool.leave()
-
-        if assembly is None:
-            release()
-        else:
-            assembly.close(release)
-            if assembly.files is not None:
-                assembly.files.join(plan.stop_timeout)
+        # By the thread that writes, which ends with us.
+        released.wait(plan.stop_timeout)
 
 
 def _only_cause(error: BaseException) -> BaseException:
@@ -108,6 +105,12 @@ def _only_cause(error: BaseException) -> BaseException:
     return error
 
 
+def _deadline(plan: Plan) -> float:
+    """Return when the sinks have to be done: before the parent stops listening to our counts."""
+    patience = plan.stop_timeout
+    return time.monotonic() + max(patience / 2, patience - END_MARGIN)
+
+
 async def _obey(assembly: Assembly, plan: Plan) -> None:
     """Wake up when the parent says so; its end means nothing, others may go on logging."""
     reader = DaemonWorker("asynclog-parent")
@@ -115,14 +118,14 @@ async def _obey(assembly: Assembly, plan: Plan) -> None:
         assembly.rings.look_after(now=True)
         assembly.collector.kick()
         if not assembly.collector.alive():
-            assembly.collector.finish(time.monotonic() + plan.stop_timeout)
+            assembly.collector.finish(_deadline(plan))
     reader.close()
 
 
 async def _leave_when_alone(assembly: Assembly, plan: Plan) -> None:
     while assembly.collector.alive():
         await anyio.sleep(LOOK_INTERVAL)
-    assembly.collector.finish(time.monotonic() + plan.stop_timeout)
+    assembly.collector.finish(_deadline(plan))
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import IO, Any, Final
 
 import anyio
@@ -14,7 +16,7 @@ import anyio
 from ..exceptions import AsynclogError
 from ..intake.spool import Spool
 from .plan import Plan
-from .stats import Tally
+from .tally import Tally
 from .worker import DaemonWorker
 
 START_TIMEOUT: Final = 60.0
@@ -22,14 +24,22 @@ START_TIMEOUT: Final = 60.0
 
 
 def _spawn(descriptor: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "asynclog.collector", str(descriptor)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        pass_fds=[descriptor],
-        # Ctrl-C is for the user's processes; the collector writes down what they say then.
-        start_new_session=True,
-    )
+    try:
+        # What is shown, or printed by a backend, comes out where ours does, not in its reports.
+        screen = os.dup(1)
+    except OSError:
+        screen = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "asynclog.collector", str(descriptor), str(screen)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=[descriptor, screen],
+            # Ctrl-C is for the user's processes; the collector writes down what they say then.
+            start_new_session=True,
+        )
+    finally:
+        os.close(screen)
 
 
 class CollectorStartError(AsynclogError):
@@ -103,7 +113,9 @@ class CollectorChild:
             return
         for pipe in (process.stdin, process.stdout):
             if pipe is not None and process.poll() is not None:
-                pipe.close()
+                # What it did not read any more is still in the pipe's buffer.
+                with suppress(BrokenPipeError):
+                    pipe.close()
         self._reader.close()
 
     def _send(self, message: dict[str, Any]) -> None:

@@ -82,6 +82,10 @@ class DurableFile:
         if self._outstanding is source:
             self._outstanding = None
 
+    def files(self) -> list[RotatingFile]:
+        """Return the files that are written so far; may be called from any thread."""
+        return list(self._files.values())
+
     def close(self) -> None:
         """Close all files."""
         for file in set(self._files.values()):

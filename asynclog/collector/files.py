@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Final
 
 import anyio
 
 from .._complain import complain
+from ..sinks.rotation import RotatingFile
 from .durable import DurableFile
 from .rings import RingSet
 from .source import Source
@@ -32,6 +34,16 @@ class FileWriter:
         self._kick = anyio.Event()
         self._progress = anyio.Event()
         self.busy: bool = False
+        self.last_write: float | None = None
+        self._listeners: list[Callable[[], None]] = []
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Have a function called, on the event loop, whenever more has been stored."""
+        self._listeners.append(listener)
+
+    def written(self) -> list[RotatingFile]:
+        """Return the files that are written so far; may be called from any thread."""
+        return self._durable.files()
 
     async def open(self) -> None:
         """Finish what a dead collector left half-done, and see that the file can be written.
@@ -74,6 +86,9 @@ class FileWriter:
             else:
                 failures = 0
                 self.busy = False
+                self.last_write = time.time()
+                for listener in self._listeners:
+                    listener()
             self._progress.set()
             self._progress = anyio.Event()
 
@@ -85,10 +100,6 @@ class FileWriter:
             then()
 
         self._worker.close(close)
-
-    def join(self, timeout: float) -> bool:
-        """Wait for the end of the thread; say whether it has ended."""
-        return self._worker.join(timeout)
 
     def _redo_and_probe(self, sources: list[Source]) -> None:
         for source in sources:

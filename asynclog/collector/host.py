@@ -8,7 +8,6 @@ and another candidate follows.
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,22 +15,23 @@ from contextlib import suppress
 from typing import Final
 
 import anyio
-from anyio.abc import TaskStatus
 
+from .. import _own_threads
 from .._complain import complain
 from ..intake.producer import Producer
 from ..intake.ring import Origin, Ring
 from ..intake.spool import Spool
-from ..typing import Run
 from .child import CollectorChild
-from .plan import Assembly, Claim, Plan, assemble
-from .stats import Tally
+from .plan import Assembly, Plan
+from .published import publish_tally, read_tally
+from .stats import CollectorPlace
+from .tally import Tally
+from .term import collecting
 
 ELECTION_INTERVAL: Final = 0.2
 """Seconds between tries to become the collector."""
 _GRACE: Final = 0.25
 """Seconds the thread may take to end after its deadline."""
-STATS_FILE: Final = "collector.json"
 
 
 class CollectorHost:
@@ -125,11 +125,30 @@ class CollectorHost:
         if assembly is not None:
             return assembly.collector.tally()
         child = self._child
-        if child is not None and child.tally is not None:
-            return child.tally
-        if self._last_tally is not None:
-            return self._last_tally
-        return read_tally(self._spool)
+        if child is not None:
+            return self._newest(child)
+        last = self._last_tally
+        if last is not None and self._stopping:
+            return last
+        # Somebody else collects by now; nobody does any more when there is nothing to read.
+        return read_tally(self._spool) or last
+
+    def _newest(self, child: CollectorChild) -> Tally | None:
+        """Return the last counts of our collector process.
+
+        It publishes them before it says that a flush is done, and tells us on its own time; at its
+        end, what is published goes.
+        """
+        published, told = read_tally(self._spool), child.tally
+        if published is None or told is None:
+            return published or told
+        return told if (told.heartbeat or 0.0) > (published.heartbeat or 0.0) else published
+
+    def place(self) -> CollectorPlace:
+        """Say where the collector is."""
+        if self._assembly is not None:
+            return "thread"
+        return "process" if self._child is not None else "elsewhere"
 
     def _kick(self) -> None:
         if self._wake_up is not None:
@@ -143,6 +162,7 @@ class CollectorHost:
                 self._assembly.collector.kick()
 
     def _run(self) -> None:
+        _own_threads.mark()
         # Not anyio's start_blocking_portal: its context manager waits for the thread when it is
         # collected, for ever in a forked child, which has no such thread.
         try:
@@ -202,59 +222,37 @@ class CollectorHost:
                 self._start_error = error
 
     async def _in_thread(self) -> None:
+        term = collecting(
+            self._plan,
+            self._spool,
+            self._origin,
+            producers=self._producers,
+            private=self._private,
+            publish=lambda tally: publish_tally(self._spool, tally),
+            released=self._released.set,
+        )
         try:
-            claim = Claim(self._plan.run_dir, self._origin)
-            run = self._plan.run(self._origin, claim.suffix)
-            assembly = assemble(
-                self._plan,
-                self._spool,
-                run,
-                self._origin,
-                producers=self._producers,
-                private=self._private,
-                publish=lambda tally: publish_tally(self._spool, tally),
-            )
-        except BaseException:
-            self._spool.lock.release()
-            self._released.set()
-            raise
-
-        def release() -> None:
-            claim.release()
-            self._spool.leave()
-            self._released.set()
-
-        try:
-            async with anyio.create_task_group() as tasks:
-                await tasks.start(self._run_until_done, assembly, run, tasks.cancel_scope)
+            async with term as assembly:
                 self._assembly = assembly
                 self._decided.set()
                 if self._stopping:
                     assembly.collector.finish(self._deadline)
-                while True:
-                    await anyio.sleep(ELECTION_INTERVAL)
-                    self._tick()
+                await self._tick_for_ever()
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
         finally:
-            self._last_tally = assembly.collector.tally()
-            self._assembly = None
-            assembly.close(release)
+            if self._assembly is not None:
+                self._last_tally = self._assembly.collector.tally()
+                self._assembly = None
             # A thread that hangs in a write keeps the lock; everything else takes no time.
             with anyio.move_on_after(0.1, shield=True):
                 while not self._released.is_set():
                     await anyio.sleep(0.001)
 
-    @staticmethod
-    async def _run_until_done(
-        assembly: Assembly,
-        run: Run,
-        scope: anyio.CancelScope,
-        *,
-        task_status: TaskStatus[None],
-    ) -> None:
-        await assembly.collector.run(run, task_status=task_status)
-        scope.cancel()
+    async def _tick_for_ever(self) -> None:
+        while True:
+            await anyio.sleep(ELECTION_INTERVAL)
+            self._tick()
 
     async def _in_process(self) -> None:
         child = CollectorChild(self._spool, self._plan)
@@ -266,25 +264,12 @@ class CollectorHost:
                 self._spool.lock.release()
             self._child = child
             self._decided.set()
-            await child.watch(lambda: self._deadline if self._stopping else None)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._tick_for_ever)
+                await child.watch(lambda: self._deadline if self._stopping else None)
+                tasks.cancel_scope.cancel()
         finally:
-            self._last_tally = child.tally
+            self._last_tally = self._newest(child)
             self._child = None
             child.close()
             self._released.set()
-
-
-def publish_tally(spool: Spool, tally: Tally) -> None:
-    """Store the counts where other processes of the run find them."""
-    temporary = spool.path / f"{STATS_FILE}.tmp"
-    with suppress(OSError):
-        temporary.write_text(json.dumps(tally.as_data()))
-        temporary.replace(spool.path / STATS_FILE)
-
-
-def read_tally(spool: Spool) -> Tally | None:
-    """Return the counts that the collector of the run published last."""
-    try:
-        return Tally.from_data(json.loads((spool.path / STATS_FILE).read_text()))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

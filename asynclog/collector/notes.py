@@ -1,4 +1,4 @@
-"""The collector's own records: what was dropped and why, through a small ring of its own."""
+"""The collector's own records, through a small ring of its own: what was dropped, the counters."""
 
 from __future__ import annotations
 
@@ -14,29 +14,39 @@ from ..intake.producer import Producer, make_producer
 from ..intake.ring import Origin
 from ..intake.spool import Spool
 from .rings import RingSet
-from .stats import Tally
+from .tally import Tally
 
 INTERVAL: Final = 1.0
 """Seconds between two notes about the same kind of loss."""
 RING_BYTES: Final = 64 * 1024
+INFO: Final = 20
 WARNING: Final = 30
 
 
 class Notes:
-    """Writes an ``asynclog.dropped`` record whenever more was lost.
+    """Writes an ``asynclog.dropped`` record whenever more was lost, and the counters if asked to.
 
     Args:
         spool: Where the ring for the notes is made, once there is something to note.
         rings: Gets that ring.
         origin: The collector's process.
+        stats_interval: Seconds between two ``asynclog.stats`` records, None for none at all.
     """
 
-    def __init__(self, spool: Spool, rings: RingSet, origin: Origin) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        rings: RingSet,
+        origin: Origin,
+        stats_interval: float | None = None,
+    ) -> None:
         self._spool = spool
         self._rings = rings
         self._origin = origin
         self._said: dict[str, Counter[str]] = {}
         self._next = 0.0
+        self._stats_interval = stats_interval
+        self._next_stats = time.monotonic() + (stats_interval or 0.0)
         self._producer: Producer | None = None
 
     def dropped(self, tally: Tally, *, now: bool = False) -> None:
@@ -53,25 +63,48 @@ class Notes:
         more = lost - said
         if not more:
             return
+        fields = {"where": where, "dropped": dict(more), "total": sum(lost.values())}
+        if self._put("asynclog.dropped", "warning", WARNING, fields):
+            self._said[where] = Counter(lost)
+
+    def stats(self, tally: Tally, *, now: bool = False) -> None:
+        """Note the counters, now or when it is time, if that is wanted."""
+        interval = self._stats_interval
+        if interval is None or not (now or time.monotonic() >= self._next_stats):
+            return
+        self._next_stats = time.monotonic() + interval
+        fields: dict[str, Any] = {
+            "accepted": tally.accepted,
+            "written": tally.written,
+            "dropped": dict(tally.dropped),
+            "waiting": tally.waiting,
+            "sinks": {name: sink._asdict() for name, sink in tally.sinks.items()},
+            "rings": tally.rings,
+            "ring_bytes": tally.ring_bytes,
+            "ring_used": tally.ring_used,
+            "ring_peak": round(tally.ring_peak, 4),
+            "quiet": True,
+        }
+        self._put("asynclog.stats", "info", INFO, fields)
+
+    def _put(self, event: str, level: str, number: int, fields: dict[str, Any]) -> bool:
         record: dict[str, Any] = {
             "timestamp": timestamp().decode(),
             "kind": "note",
-            "level": "warning",
-            "event": "asynclog.dropped",
+            "level": level,
+            "event": event,
             "logger": "asynclog",
-            "where": where,
-            "dropped": dict(more),
-            "total": sum(lost.values()),
+            **fields,
             "host": self._origin.host,
             "pid": os.getpid(),
         }
-        if self._ring().put(dumps(record) + b"\n", WARNING):
-            self._said[where] = Counter(lost)
+        return self._ring().put(dumps(record) + b"\n", number)
 
     def _ring(self) -> Producer:
         if self._producer is None:
             producer = make_producer(Overflow(wait=False))
             ring = self._spool.create_ring(RING_BYTES, self._origin, producer.next_base)
+            ring.notes = True
             producer.attach(ring)
             self._rings.add(ring, notes=True)
             self._producer = producer

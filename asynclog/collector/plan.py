@@ -12,18 +12,24 @@ from typing import Any, NamedTuple
 from .._complain import complain
 from .._settings import AnySink
 from ..intake.locks import FileLock
+from ..intake.media import MediaSpool
 from ..intake.producer import Producer
 from ..intake.ring import Origin, Ring
 from ..intake.spool import Spool
 from ..sinks import JsonlFile, from_data, to_data
+from ..sinks.template import matching
 from ..typing import BlockingSink, Run, Sink, SinkDeclaration
 from .durable import DurableFile
 from .files import FileWriter
+from .follow import Feed, Follower
+from .media import MediaWriter
 from .notes import Notes
+from .published import read_tally
 from .pump import Collector
 from .rings import RingSet
-from .stats import Tally
-from .writer import Outlet
+from .tally import Tally
+from .trail import Trail
+from .writer import SinkWriter
 
 RUN_LOCK = ".asynclog.lock"
 """File in the run directory that tells collectors of different machines from each other."""
@@ -40,6 +46,7 @@ class Plan:
         sinks: Declarations or live sinks.
         linger: Seconds to let records gather.
         stop_timeout: Seconds the sinks have to finish.
+        stats_interval: Seconds between records of the counters, None for never.
     """
 
     run_dir: Path
@@ -48,6 +55,7 @@ class Plan:
     sinks: tuple[AnySink, ...]
     linger: float
     stop_timeout: float
+    stats_interval: float | None = None
 
     def as_data(self) -> dict[str, Any]:
         """Return the plan as plain data, for a collector process.
@@ -70,6 +78,7 @@ class Plan:
             "sinks": sinks,
             "linger": self.linger,
             "stop_timeout": self.stop_timeout,
+            "stats_interval": self.stats_interval,
         }
 
     @classmethod
@@ -87,6 +96,7 @@ class Plan:
             sinks=tuple(from_data(sink) for sink in data["sinks"]),
             linger=data["linger"],
             stop_timeout=data["stop_timeout"],
+            stats_interval=data.get("stats_interval"),
         )
 
     @classmethod
@@ -175,29 +185,59 @@ def assemble(
     publish: Callable[[Tally], None],
 ) -> Assembly:
     """Make a collector with its sinks; nothing is opened yet."""
-    rings = RingSet(spool, private)
+    before = read_tally(spool)
+    rings = RingSet(spool, private, before.gone if before is not None else None)
     durable = plan.durable()
     files = FileWriter(DurableFile(durable.file, run), rings) if durable is not None else None
-    others = [sink for sink in plan.sinks if id(sink) != id(durable)]
-    outlets = [Outlet(name, _made(sink)) for name, sink in _named(others)]
+    writers: list[SinkWriter] = []
+    followers: list[Follower] = []
+    for name, sink in named(plan.sinks):
+        if sink is durable:
+            continue
+        if durable is not None and files is not None and getattr(sink, "follows", False):
+            followers.append(_follower(name, sink, run, durable, files))
+        else:
+            writers.append(SinkWriter(name, _made(sink)))
     collector = Collector(
         rings,
         files,
-        outlets,
-        Notes(spool, rings, origin),
+        writers,
+        followers,
+        Notes(spool, rings, origin, plan.stats_interval),
         producers=producers,
         linger=plan.linger,
         stop_timeout=plan.stop_timeout,
         publish=publish,
+        media=MediaWriter(MediaSpool(spool), plan.run_dir),
     )
     return Assembly(collector, rings, files)
+
+
+def sink_names(plan: Plan) -> set[str]:
+    """Return the names of a plan's sinks, as in reports: all but the durable file."""
+    durable = plan.durable()
+    return {name for name, sink in named(plan.sinks) if sink is not durable}
+
+
+def _follower(
+    name: str, sink: AnySink, run: Run, durable: JsonlFile, files: FileWriter
+) -> Follower:
+    made: Any = _made(sink)
+    trail = Trail(
+        run.directory,
+        name + run.suffix,
+        getattr(made, "kinds", None),
+        written=files.written,
+        existing=matching(durable.path, run.directory),
+    )
+    return Follower(name, Feed(made, trail), trail, remote=getattr(sink, "heavy", False))
 
 
 def _made(sink: AnySink) -> Sink | BlockingSink:
     return sink.make() if isinstance(sink, SinkDeclaration) else sink
 
 
-def _named(sinks: Sequence[AnySink]) -> list[tuple[str, AnySink]]:
+def named(sinks: Sequence[AnySink]) -> list[tuple[str, AnySink]]:
     """Give every sink a name of its own: its own name, numbered where two share one."""
     seen: dict[str, int] = {}
     named: list[tuple[str, AnySink]] = []

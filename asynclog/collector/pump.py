@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -13,11 +14,14 @@ from ..intake.producer import WAKE_ALWAYS, WAKE_AT_ERRORS, Producer
 from ..typing import Run
 from .batch import Batch
 from .files import FileWriter
+from .follow import Follower
+from .media import NAME as MEDIA
+from .media import MediaWriter
 from .notes import Notes
 from .rings import RingSet
 from .source import Source
-from .stats import Tally
-from .writer import Outlet
+from .tally import Tally
+from .writer import SinkWriter
 
 BATCH_BYTES: Final = 256 * 1024
 QUIET_ROUNDS: Final = 5
@@ -34,38 +38,48 @@ class Collector:
     Args:
         rings: What to drain.
         files: Writes the durable file; without one, a ring's tail follows what was handed on.
-        outlets: The other sinks.
+        writers: The sinks that are fed from a stream.
+        followers: The sinks that are fed from the durable file.
         notes: Takes the collector's own records.
         producers: Producers of this process; they are told when to wake the collector.
         linger: Seconds to let records gather.
         stop_timeout: Seconds the sinks have to finish.
         publish: Called now and then with the counts, and with the last ones at the end.
+        media: Brings images to the run directory.
     """
 
     def __init__(
         self,
         rings: RingSet,
         files: FileWriter | None,
-        outlets: Sequence[Outlet],
+        writers: Sequence[SinkWriter],
+        followers: Sequence[Follower],
         notes: Notes,
         *,
         producers: Sequence[Producer] = (),
         linger: float,
         stop_timeout: float,
         publish: Callable[[Tally], None],
+        media: MediaWriter | None = None,
     ) -> None:
         self._rings = rings
         self._files = files
-        self._outlets = list(outlets)
+        self._writers = list(writers)
+        self._followers = list(followers)
+        if files is not None:
+            for follower in followers:
+                files.listen(follower.kick)
         self._notes = notes
         self._producers = list(producers)
         self._linger = linger
         self._stop_timeout = stop_timeout
         self._publish = publish
+        self._media = media
         self._kick = anyio.Event()
         self._finishing = False
         self._deadline = 0.0
         self._next_publication = 0.0
+        self._heartbeat: float | None = None
 
     async def run(
         self, run: Run, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
@@ -76,21 +90,25 @@ class Collector:
             Exception: A sink could not be opened; nothing was written to any.
         """
         await self._open(run)
-        async with anyio.create_task_group() as writers, anyio.create_task_group() as tasks:
-            for outlet in self._outlets:
-                writers.start_soon(outlet.run)
+        async with anyio.create_task_group() as writing, anyio.create_task_group() as tasks:
+            for end in self._ends():
+                writing.start_soon(end.run)
             if self._files is not None:
                 tasks.start_soon(self._files.run)
+            if self._media is not None:
+                tasks.start_soon(self._media.run)
             task_status.started()
             await self._pump(tasks)
             deadline = anyio.current_time() + self._deadline - time.monotonic()
             await self._drain(deadline)
             tasks.cancel_scope.cancel()
-            for outlet in self._outlets:
-                outlet.finish()
-            writers.cancel_scope.deadline = deadline
-        for outlet in self._outlets:
-            outlet.abandon()
+            for end in self._ends():
+                end.finish()
+            writing.cancel_scope.deadline = deadline
+        for end in self._ends():
+            end.abandon()
+        if self._media is not None:
+            self._media.close()
         self._publish(self.tally())
 
     def kick(self) -> None:
@@ -110,7 +128,13 @@ class Collector:
     def tally(self) -> Tally:
         """Return the counts so far; may be called from any thread."""
         tally = self._rings.tally()
-        tally.sinks = {outlet.name: outlet.report() for outlet in self._outlets}
+        tally.sinks = {end.name: end.stats() for end in self._ends()}
+        images = self._media.stats() if self._media is not None else None
+        if images is not None:
+            tally.sinks[MEDIA] = images
+        tally.pid = os.getpid()
+        tally.heartbeat = self._heartbeat
+        tally.last_write = self._files.last_write if self._files is not None else None
         return tally
 
     def alive(self) -> bool:
@@ -120,20 +144,24 @@ class Collector:
     async def _open(self, run: Run) -> None:
         self._rings.find()
         self._rings.look_after(now=True)
-        if self._files is not None:
-            await self._files.open()
-        opened: list[Outlet] = []
+        opened: list[SinkWriter | Follower] = []
         try:
-            for outlet in self._outlets:
-                await outlet.open(run)
-                opened.append(outlet)
+            if self._files is not None:
+                await self._files.open()
+            for end in self._ends():
+                await end.open(run)
+                opened.append(end)
         except BaseException:
             with anyio.move_on_after(self._stop_timeout, shield=True):
-                for outlet in opened:
-                    await outlet.close()
-            for outlet in self._outlets:
-                outlet.abandon()
+                for end in opened:
+                    await end.close()
+            for end in self._ends():
+                end.abandon()
             raise
+
+    def _ends(self) -> list[SinkWriter | Follower]:
+        """Return what feeds the sinks, one for each."""
+        return [*self._writers, *self._followers]
 
     async def _pump(self, tasks: TaskGroup) -> None:
         quiet = 0
@@ -153,21 +181,23 @@ class Collector:
         """Hand on what is in the rings; say whether there was anything."""
         self._rings.find()
         self._rings.look_after(now=self._finishing)
+        self._heartbeat = time.time()
+        if self._media is not None:
+            self._media.look()
         moved = False
         for source in self._rings:
             moved = self._advance(source) or moved
-        if self._files is not None:
-            if moved:
-                self._files.kick()
-            if not self._files.busy:
-                self._rings.bury()
-        else:
-            self._rings.bury()
+        if self._files is not None and moved:
+            self._files.kick()
+        if (self._files is None or not self._files.busy) and self._rings.bury():
+            # Counts that are in no ring any more are published at once, for the next collector.
+            self._next_publication = 0.0
         now = anyio.current_time()
         if now >= self._next_publication:
             self._next_publication = now + 1.0
             tally = self.tally()
             self._notes.dropped(tally)
+            self._notes.stats(tally)
             self._publish(tally)
         for source in self._rings:
             position = source.wants_flush()
@@ -181,7 +211,7 @@ class Collector:
         end = source.visible()
         if end <= source.cursor:
             return False
-        if self._outlets:
+        if self._writers:
             while source.cursor < end:
                 stop = min(end, source.cursor + BATCH_BYTES)
                 if stop < end:
@@ -189,38 +219,56 @@ class Collector:
                 self._offer(source, stop if stop > source.cursor else end)
         source.cursor = end
         if self._files is None:
-            source.ring.stored += source.waiting()
+            source.ring.stored += source.waiting(end)
             source.ring.tail = end
         return True
 
     def _offer(self, source: Source, end: int) -> None:
         batch = Batch(source.ring.read(source.cursor, end))
-        for outlet in self._outlets:
-            outlet.offer(batch)
+        for writer in self._writers:
+            writer.offer(batch)
         source.cursor = end
 
     async def _flush(self, source: Source, position: int) -> None:
         """Tell the owner of a ring when everything up to ``position`` is with the sinks."""
         with anyio.move_on_after(self._stop_timeout):
-            for event in [outlet.barrier() for outlet in self._outlets]:
+            for event in [writer.barrier() for writer in self._writers]:
                 if event is not None:
                     await event.wait()
         while self._files is not None and not source.closed and source.ring.tail < position:
             await self._files.wait_progress()
+        with anyio.move_on_after(self._stop_timeout):
+            if self._media is not None:
+                await self._media.settle()
+            for event in [each.barrier() for each in self._followers if not each.remote]:
+                await event.wait()
         self._publish(self.tally())
         if not source.closed:
             source.flushed(position)
             source.flushing = False
+
+    async def _stored(self) -> None:
+        """Wait until everything the pump has seen is in the durable file."""
+        while self._files is not None and not self._files.idle():
+            await self._files.wait_progress()
 
     async def _drain(self, deadline: float) -> None:
         """See the last records to the durable file, as far as the time allows."""
         async with anyio.create_task_group() as tasks:
             tasks.cancel_scope.deadline = deadline
             self._notes.dropped(self.tally(), now=True)
+            self._round(tasks)
+            await self._stored()
+            if self._media is not None:
+                # Half of the time: a directory that cannot be written may not take all of it.
+                with anyio.move_on_after((deadline - anyio.current_time()) / 2):
+                    await self._media.settle()
+                self._notes.dropped(self.tally(), now=True)
+            # The last counts, once there is nothing else left to count.
+            self._notes.stats(self.tally(), now=True)
             self._notes.end()
             self._round(tasks)
-            while self._files is not None and not self._files.idle():
-                await self._files.wait_progress()
+            await self._stored()
             # Rings of ended processes are empty now and are removed.
             self._round(tasks)
             for source in self._rings:

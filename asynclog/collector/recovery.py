@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from .._complain import complain
+from ..intake.media import MediaSpool
 from ..intake.ring import Origin
 from ..intake.spool import Spool
 from ..sinks import JsonlFile
 from .durable import DurableFile
+from .media import MediaFiles
 from .plan import Claim, Plan
 from .rings import RingSet
 
@@ -26,6 +29,7 @@ class Recovered(NamedTuple):
         quarantined: Lines that were no JSON and went to ``quarantine.log``.
         left_alone: Rings of living processes, and files that are no usable ring.
         collected_elsewhere: Whether a living collector does all this already.
+        images: Images that were brought to the run directory.
     """
 
     rings: int = 0
@@ -33,6 +37,7 @@ class Recovered(NamedTuple):
     quarantined: int = 0
     left_alone: int = 0
     collected_elsewhere: bool = False
+    images: int = 0
 
 
 def recover(run_dir: str | os.PathLike[str], spool_dir: Path | None = None) -> Recovered:
@@ -81,12 +86,15 @@ def recover(run_dir: str | os.PathLike[str], spool_dir: Path | None = None) -> R
             source.cursor = source.ring.head
             durable.write(source, source.ring.head)
         rings.bury()
+        media = MediaFiles(MediaSpool(spool), spool.run_dir)
+        media.bring()
         tally = rings.tally()
         return Recovered(
             rings=len(ended),
             lines=tally.written - stored_before,
             quarantined=tally.dropped["quarantined"],
             left_alone=len(spool.rings()),
+            images=media.written,
         )
     finally:
         durable.close()
@@ -101,18 +109,32 @@ def append_line(plan: Plan, spool: Spool, origin: Origin, line: bytes) -> bool:
     Returns:
         Whether it is written; not when another process collects, or the file cannot be written.
     """
+    return late_writer(plan, spool, origin)(line, 0)
+
+
+def late_writer(plan: Plan, spool: Spool, origin: Origin) -> Callable[[bytes, int], bool]:
+    """Return what does as :func:`append_line`, as ``late`` of a producer.
+
+    It is made while it still can be: at the very end of the interpreter no import works.
+    """
     declared = plan.durable()
-    try:
-        spool.prepare()
-        if declared is None or not spool.elect():
-            return False
+    if declared is None:
+        return lambda _line, _level: False
+    file = declared.file(plan.run(origin))
+
+    def write(line: bytes, _level: int) -> bool:
         try:
-            file = declared.file(plan.run(origin))
-            file.prepare(len(line))
-            file.append([line])
-            file.close()
-        finally:
-            spool.leave()
-    except OSError:
-        return False
-    return True
+            spool.prepare()
+            if not spool.elect():
+                return False
+            try:
+                file.prepare(len(line))
+                file.append([line])
+                file.close()
+            finally:
+                spool.leave()
+        except Exception:
+            return False
+        return True
+
+    return write

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Final
 
 from .._complain import complain
+from ..intake.dump import collect_dumps
 from ..intake.ring import Ring, RingFormatError
 from ..intake.spool import Spool
 from .source import Source
-from .stats import Tally
+from .tally import Tally
 
 LIVENESS_INTERVAL: Final = 0.25
 """Seconds between looks whether the processes behind the rings are alive."""
@@ -22,15 +24,26 @@ class RingSet:
     Args:
         spool: Where they lie.
         private: Rings in private memory of this process.
+        gone: What an earlier collector has counted in rings that it has removed.
     """
 
-    def __init__(self, spool: Spool, private: Sequence[Ring] = ()) -> None:
+    def __init__(
+        self, spool: Spool, private: Sequence[Ring] = (), gone: Tally | None = None
+    ) -> None:
         self._spool = spool
-        self._sources: dict[object, Source] = {id(ring): Source(ring) for ring in private}
+        # The rings, and what was counted in those that are gone. One pair, exchanged as a whole:
+        # whoever counts in another thread misses no ring and takes none twice.
+        self._state: tuple[dict[object, Source], Tally] = (
+            {id(ring): Source(ring) for ring in private},
+            gone or Tally(),
+        )
         self._refused: set[object] = set()
-        self._gone = Tally()
         self._seen_change = -2
         self._next_look = 0.0
+
+    @property
+    def _sources(self) -> dict[object, Source]:
+        return self._state[0]
 
     def __iter__(self) -> Iterator[Source]:
         return iter(list(self._sources.values()))
@@ -75,17 +88,25 @@ class RingSet:
             for source in self._sources.values():
                 if not source.notes:
                     source.owner_is_gone()
+            if collect_dumps(self._spool):
+                self.find()
+                for source in self._sources.values():
+                    if not source.notes:
+                        source.owner_is_gone()
 
-    def bury(self) -> None:
-        """Remove the rings of dead processes that are drained."""
-        for key, source in list(self._sources.items()):
+    def bury(self) -> bool:
+        """Remove the rings of dead processes that are drained; say whether there were any."""
+        done = [
+            key
+            for key, source in self._sources.items()
             # Its lock was tested before head is read here: nothing can come any more.
-            if source.ended and source.cursor >= source.ring.head and source.drained():
-                self._sources.pop(key)
-                self._add(self._gone, source)
-                if source.path is not None:
-                    source.path.unlink(missing_ok=True)
-                source.close()
+            if source.ended and source.cursor >= source.ring.head and source.drained()
+        ]
+        for source in self._forget(done):
+            if source.path is not None:
+                source.path.unlink(missing_ok=True)
+            source.close()
+        return bool(done)
 
     def alive(self) -> bool:
         """Say whether any process may still log."""
@@ -93,18 +114,45 @@ class RingSet:
 
     def tally(self) -> Tally:
         """Return the counts over all rings so far; may be called from any thread."""
-        tally = Tally(self._gone.accepted, self._gone.written, dropped=self._gone.dropped)
-        for source in list(self._sources.values()):
-            try:
-                self._add(tally, source)
-            except ValueError:
-                # Closed at this moment by the collector: it is among the gone by now.
-                continue
-        return tally
+        while True:
+            sources, gone = self._state
+            tally = gone.copy()
+            tally.gone = gone
+            for source in list(sources.values()):
+                try:
+                    self._add(tally, source)
+                    self._add_ring(tally, source.ring)
+                except ValueError:
+                    # Closed at this moment; if by the collector, it is among the gone by now.
+                    if self._state[1] is not gone:
+                        break
+            else:
+                return tally
+
+    def _forget(self, keys: Sequence[object]) -> list[Source]:
+        """Count rings as gone; return what has to be closed."""
+        if not keys:
+            return []
+        sources, gone = dict(self._sources), self._state[1].copy()
+        forgotten = [sources.pop(key) for key in keys]
+        for source in forgotten:
+            # One in private memory may be closed by now, when we had no time to drain it.
+            with suppress(ValueError):
+                self._add(gone, source)
+        self._state = sources, gone
+        return forgotten
+
+    @staticmethod
+    def _add_ring(tally: Tally, ring: Ring) -> None:
+        if ring.notes:
+            return
+        tally.rings += 1
+        tally.ring_bytes += ring.size
+        tally.ring_used += ring.used
 
     @staticmethod
     def _add(tally: Tally, source: Source) -> None:
-        if source.notes:
+        if source.ring.notes:
             return
         tally.accepted += source.ring.accepted + sum(source.ring.dropped.values())
         waiting = source.waiting()
@@ -112,6 +160,7 @@ class RingSet:
         if not source.ended:
             tally.open += waiting
         tally.written += source.ring.stored
+        tally.ring_peak = max(tally.ring_peak, source.ring.peak)
         if source.quarantined:
             tally.dropped["quarantined"] += source.quarantined
         for (_, reason), count in source.ring.dropped.items():
@@ -119,7 +168,6 @@ class RingSet:
 
     def close(self) -> None:
         """Unmap all rings; the files stay."""
-        for source in self._sources.values():
+        for source in self._forget(list(self._sources)):
             if source.path is not None:
                 source.close()
-        self._sources.clear()

@@ -94,6 +94,7 @@ class Source:
         """Tell the owner that everything up to ``position`` is with the sinks."""
         self.ring.words[FLUSH_DONE] = position
 
-    def waiting(self) -> int:
-        """Return the number of lines that are not stored yet."""
-        return self.ring.read(self.ring.tail, self.ring.head).count(b"\n")
+    def waiting(self, end: int | None = None) -> int:
+        """Return the number of lines up to ``end``, by default all, that are not stored yet."""
+        ring = self.ring
+        return ring.read(ring.tail, ring.head if end is None else end).count(b"\n")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
+
+Scope: TypeAlias = Literal["run", "process"]
+"""Whose counters: those of all processes of the run on this machine, or this process's own."""
+CollectorPlace: TypeAlias = Literal["thread", "process", "elsewhere", "none"]
 
 
 class SinkReport(NamedTuple):
@@ -15,18 +17,45 @@ class SinkReport(NamedTuple):
         written: Lines the sink took.
         dropped: Lines it did not take, by reason: ``lagged`` (its stream was full), ``failed`` (it
             raised), ``suspended`` (it had failed so often that it was left alone for a while),
-            ``abandoned`` (not written when the time to stop was over).
+            ``abandoned`` (not written when the time to stop was over), ``unsent`` (a sink that
+            reads the files had not taken them; the next start or ``asynclog replay`` sends them).
     """
 
     written: int
     dropped: dict[str, int]
 
 
-class Stats(NamedTuple):
-    """Counters of a pipeline since its start; of all processes when it hosts the collector.
+class SinkStats(NamedTuple):
+    """How one sink is doing; counted since the collector that feeds it was started.
 
     Attributes:
-        accepted: Log calls that passed their level, including those dropped afterwards.
+        written: Lines the sink took, the pipeline's own notes included.
+        dropped: As in :class:`SinkReport`.
+        waiting_bytes: Bytes of lines that wait in its stream or are with it just now. Beyond 2 MiB
+            it loses what comes: it is ``lagged``. 0 for a sink that reads the files.
+        suspended: Whether it is left alone for a while because it failed again and again.
+        error: Class of the exception its last write raised, None once a write has worked. The
+            text is on stderr only, since it may hold an address with a password.
+    """
+
+    written: int
+    dropped: dict[str, int]
+    waiting_bytes: int = 0
+    suspended: bool = False
+    error: str | None = None
+
+
+class Stats(NamedTuple):
+    """Counters of a pipeline since its start.
+
+    With ``scope="run"``, of all processes of the run on this machine since the first of them
+    started: exact where the collector is a thread of this process, else as it published them last,
+    which it does every second and with every flush. With ``scope="process"``, and before the start,
+    they are this process's own. After ``stop()`` they stay as they were at the end.
+
+    Attributes:
+        accepted: Log calls that passed their level and the processors, including those dropped
+            afterwards.
         written: Lines in the durable file (without one: lines handed to the sinks).
         dropped: Calls that were not accepted or lines that were not written, by reason: ``full``
             (no room and no waiting), ``timeout`` (waited for room in vain), ``failed`` (broke on
@@ -34,18 +63,36 @@ class Stats(NamedTuple):
             a dead process), ``unwritten`` (still in the ring when the time to stop was over; a
             recovery brings them back).
         waiting: Lines in rings, not yet written.
-        sinks: What became of the lines, by name of the sink.
-        ring_bytes: Bytes of the ring of this process.
-        ring_used: Bytes of it in use.
+        sinks: How the sinks are doing, by name; all but the durable file. With
+            ``scope="process"`` empty unless this process has the collector.
+        ring_bytes: Bytes of the rings that are counted.
+        ring_used: Bytes of them in use.
+        ring_peak: Largest share of any ring, counted or gone, that was ever in use, from 0 to 1.
+        rings: How many are counted: one for each process, from its start or first call in a forked
+            child, until it has ended and its ring is drained.
+        collector: Where the collector is: in a ``"thread"`` of this process, in a ``"process"`` of
+            its own that this process has started, ``"elsewhere"`` in another process of the run,
+            or ``"none"`` (not started, or stopped).
+        collector_pid: Process number of the collector, None when nobody collects.
+        heartbeat: When the collector went its round last, in seconds since 1970: it does four
+            times a second, and publishes once a second. None when nobody collects.
+        last_write: When lines were last written to the durable file, in seconds since 1970; None
+            before the first, and without such a file.
     """
 
     accepted: int
     written: int
     dropped: dict[str, int]
     waiting: int
-    sinks: dict[str, SinkReport]
+    sinks: dict[str, SinkStats]
     ring_bytes: int
     ring_used: int
+    ring_peak: float = 0.0
+    rings: int = 0
+    collector: CollectorPlace = "none"
+    collector_pid: int | None = None
+    heartbeat: float | None = None
+    last_write: float | None = None
 
 
 class Report(NamedTuple):
@@ -55,7 +102,8 @@ class Report(NamedTuple):
         accepted: As in :class:`Stats`.
         written: As in :class:`Stats`.
         dropped: As in :class:`Stats`.
-        sinks: As in :class:`Stats`.
+        sinks: What became of the lines, by name of the sink; all but the durable file. Images are
+            counted under ``media``.
         run_dir: Where the files are.
     """
 
@@ -64,56 +112,3 @@ class Report(NamedTuple):
     dropped: dict[str, int]
     sinks: dict[str, SinkReport]
     run_dir: Path
-
-
-class Tally:
-    """Counts of the collector, summed over all rings it has seen.
-
-    Attributes:
-        accepted: Log calls that passed their level.
-        written: Lines stored.
-        waiting: Lines in rings.
-        open: Those of them that are in rings of living processes.
-        dropped: Lines or calls lost, by reason.
-        sinks: What became of the lines, by sink.
-    """
-
-    def __init__(
-        self,
-        accepted: int = 0,
-        written: int = 0,
-        waiting: int = 0,
-        open: int = 0,
-        dropped: Mapping[str, int] | None = None,
-        sinks: Mapping[str, SinkReport] | None = None,
-    ) -> None:
-        self.accepted = accepted
-        self.written = written
-        self.waiting = waiting
-        self.open = open
-        self.dropped: Counter[str] = Counter(dropped or {})
-        self.sinks: dict[str, SinkReport] = dict(sinks or {})
-
-    def as_data(self) -> dict[str, Any]:
-        """Return the counts as plain data."""
-        return {
-            "accepted": self.accepted,
-            "written": self.written,
-            "waiting": self.waiting,
-            "open": self.open,
-            "dropped": dict(self.dropped),
-            "sinks": {name: list(report) for name, report in self.sinks.items()},
-        }
-
-    @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> Tally:
-        """Read what :meth:`as_data` gave."""
-        sinks = {name: SinkReport(*report) for name, report in data["sinks"].items()}
-        return cls(
-            accepted=data["accepted"],
-            written=data["written"],
-            waiting=data["waiting"],
-            open=data["open"],
-            dropped=data["dropped"],
-            sinks=sinks,
-        )

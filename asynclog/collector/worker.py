@@ -12,6 +12,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from .. import _own_threads
+
 T = TypeVar("T")
 
 
@@ -63,6 +65,7 @@ class DaemonWorker:
         return job.result
 
     def _work(self) -> None:
+        _own_threads.mark()
         while (job := self._jobs.get()) is not None:
             job()
             del job
@@ -80,10 +83,3 @@ class DaemonWorker:
         if then is not None:
             self._jobs.put(then)
         self._jobs.put(None)
-
-    def join(self, timeout: float) -> bool:
-        """Wait for the end of the thread; say whether it has ended."""
-        if self._thread is None:
-            return True
-        self._thread.join(timeout)
-        return not self._thread.is_alive()

@@ -15,7 +15,7 @@ import anyio
 from .._complain import complain
 from ..typing import BlockingSink, Run, Sink
 from .batch import Batch
-from .stats import SinkReport
+from .stats import SinkStats
 from .worker import DaemonWorker
 
 STREAM_BYTES: Final = 2 << 20
@@ -36,6 +36,7 @@ class Breaker:
         self._failures = 0
         self._pause = FIRST_PAUSE
         self._until = 0.0
+        self.error: str | None = None
 
     def closed(self) -> bool:
         """Say whether the sink may be tried."""
@@ -45,9 +46,11 @@ class Breaker:
         """Note a success: the sink is trusted again."""
         self._failures = 0
         self._pause = FIRST_PAUSE
+        self.error = None
 
     def failed(self, error: Exception) -> None:
         """Note a failure; enough of them in a row suspend the sink."""
+        self.error = type(error).__name__
         self._failures += 1
         if self._failures >= FAILURES_TO_SUSPEND:
             # A disk that was full is usable the moment there is room, a backend takes its time.
@@ -58,7 +61,7 @@ class Breaker:
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
 
-class Outlet:
+class SinkWriter:
     """Feeds one sink.
 
     Args:
@@ -144,14 +147,21 @@ class Outlet:
         if lost:
             self.dropped["abandoned"] += lost
         self._in_hand = 0
+        self._waiting_bytes = 0
         self._send.close()
         self._receive.close()
         if self._worker is not None:
             self._worker.close()
 
-    def report(self) -> SinkReport:
-        """Return the counters."""
-        return SinkReport(self.written, dict(self.dropped))
+    def stats(self) -> SinkStats:
+        """Return the counters; may be called from any thread."""
+        return SinkStats(
+            written=self.written,
+            dropped=dict(self.dropped),
+            waiting_bytes=self._waiting_bytes,
+            suspended=not self._breaker.closed(),
+            error=self._breaker.error,
+        )
 
     def _gather(self, first: Batch) -> tuple[list[Batch], anyio.Event | None]:
         """Take what else waits, up to a size or the next barrier."""

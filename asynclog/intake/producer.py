@@ -1,22 +1,21 @@
 """The call side of the ring: how a line gets in from any thread, signal handler or finaliser.
 
 There is no lock. A put computes everything first and then commits on *one source line without
-calls*: CPython switches threads and runs signal handlers, finalisers and trace functions only at
-calls, backward jumps, function entries and line starts, so nothing gets in between the check that
-``head`` is still where it was and the store of the new one. ``tests/intake/test_commit.py`` shows
-it for every Python version in ``LOCK_FREE``; everywhere else the same put runs under a lock.
+calls* (see :mod:`asynclog._atomic`), so nothing gets in between the check that ``head`` is still
+where it was and the store of the new one. ``tests/intake/test_commit.py`` shows it for every Python
+version in ``LOCK_FREE``; everywhere else the same put runs under a lock.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable
 from typing import Final
 
+from .._atomic import lines_are_atomic
 from .overflow import Overflow, report_late_call
 from .ring import (
     DROPPED,
@@ -40,7 +39,6 @@ DETACHED: Final = 1 << 62
 """A ``head`` beyond every limit: sends each put to the slow path."""
 EARLY_RING_SIZE: Final = 256 * 1024
 """Room for what is logged before the pipeline starts."""
-LOCK_FREE: Final = ((3, 11), (3, 12), (3, 13))
 
 # Values of Producer.wake_level: the lowest level whose put wakes the collector.
 WAKE_ALWAYS: Final = 0
@@ -144,8 +142,9 @@ class Producer:
             True when it was accepted, None when there is no room now, False when there will never
             be (the pipeline has stopped; the line is counted).
         """
-        if self._ready_to_put(line, level) is False:
-            return False
+        ready = self._ready_to_put(line, level)
+        if ready is not None:
+            return ready
         return True if self._commit(line, self._top(level)) else None
 
     async def aput(self, line: bytes, level: int) -> bool:
@@ -210,7 +209,6 @@ class Producer:
             self._in_renew = True
             try:
                 self.attach(renew(self.next_base))
-                self._child = False
             finally:
                 self._in_renew = False
                 self._renewing = None
@@ -312,7 +310,18 @@ class Producer:
             if self.head == head: self.data = data; self._words = words; self._size = size; self._mask = mask; self._edge = edge; self.ring = ring; self.accepted = accepted; self.head = start; switched = True  # noqa: E501, E701, E702
             # fmt: on
         self._started = ring.path is not None or self.wake is not None
+        self._child = False
         return old
+
+    def expect(self, renew: Callable[[int], Ring]) -> None:
+        """Make the ring at the first call: what was logged before goes with the early ring.
+
+        Args:
+            renew: Makes it, given the position it is to begin at.
+        """
+        self.renew = renew
+        self.detach()
+        self._child = True
 
     def detach(self) -> Ring | None:
         """Accept nothing any more; return the ring, which holds every accepted line."""
@@ -396,12 +405,7 @@ class LockedProducer(Producer):
 
 def make_producer(overflow: Overflow | None = None) -> Producer:
     """Return the producer that is right for this interpreter."""
-    lock_free = (
-        sys.implementation.name == "cpython"
-        and sys.version_info[:2] in LOCK_FREE
-        and "t" not in sys.abiflags
-    )
-    return Producer(overflow) if lock_free else LockedProducer(overflow)
+    return Producer(overflow) if lines_are_atomic() else LockedProducer(overflow)
 
 
 def _after_fork_in_child() -> None:

@@ -30,6 +30,7 @@ FLUSH_WANTED: Final = 9
 FLUSH_DONE: Final = 10
 LINES: Final = 11
 _STORED = 12
+_PEAK, _NOTES = 13, 14
 _COMMIT, _DEVICE, _INODE, _OFFSET, _LENGTH, _STORED_AFTER = 16, 17, 18, 19, 20, 21
 DROPPED: Final = 32
 """First of the dropped counters: one word per level and reason."""
@@ -235,7 +236,22 @@ class Ring:
 
     @tail.setter
     def tail(self, position: int) -> None:
-        self.words[TAIL] = position
+        # Between two moves of tail only head grows: here is where the ring is fullest.
+        words = self.words
+        used = words[HEAD] - words[TAIL]
+        if used > words[_PEAK]:
+            words[_PEAK] = used
+        words[TAIL] = position
+
+    @property
+    def used(self) -> int:
+        """Bytes between tail and head."""
+        return self.words[HEAD] - self.words[TAIL]
+
+    @property
+    def peak(self) -> float:
+        """Largest share of the ring that was ever in use, from 0 to 1."""
+        return max(self.words[_PEAK], self.used) / self.size
 
     @property
     def stored(self) -> int:
@@ -250,6 +266,15 @@ class Ring:
     def accepted(self) -> int:
         """Lines that were ever put into the ring."""
         return self.words[LINES]
+
+    @property
+    def notes(self) -> bool:
+        """Whether it holds a collector's own notes, which are no events of the run."""
+        return bool(self.words[_NOTES])
+
+    @notes.setter
+    def notes(self, value: bool) -> None:
+        self.words[_NOTES] = value
 
     @property
     def dropped(self) -> dict[tuple[int, str], int]:

@@ -24,6 +24,9 @@ from .ring import Origin, Ring
 FALLBACK_RING_SIZE: Final = 256 * 1024
 """Size of the ring when shared memory has no room for the one that was asked for."""
 
+MEDIA: Final = "media"
+"""Directory in the spool for images on their way."""
+
 _RING_SUFFIX: Final = ".ring"
 
 
@@ -182,7 +185,12 @@ class Spool:
 
         The lock file goes last and while it is held: see :class:`FileLock`.
         """
-        empty = self.lock.held and not self.rings() and not any(self.path.glob("*.new"))
+        empty = (
+            self.lock.held
+            and not self.rings()
+            and not any(self.path.glob("*.new"))
+            and self._without_media()
+        )
         if empty:
             for path in self.path.glob("*.[jt]*"):
                 path.unlink(missing_ok=True)
@@ -194,6 +202,18 @@ class Spool:
                 # Somebody has just come in.
                 if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
                     raise
+
+    def _without_media(self) -> bool:
+        """Remove the directory for images; say whether none waits there for the next start."""
+        directory = self.path / MEDIA
+        # Those that were being made: without a ring nobody is alive who would finish them.
+        for path in directory.glob("*.new"):
+            path.unlink(missing_ok=True)
+        try:
+            os.rmdir(directory)
+        except OSError as error:
+            return error.errno == errno.ENOENT
+        return True
 
 
 def _check_ownership(directory: Path) -> None:

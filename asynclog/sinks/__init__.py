@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+from .best import Best
 from .console import Console
 from .jsonl import JsonlFile
+from .metrics_csv import MetricsCsv
+from .metrics_jsonl import MetricsJsonl
+from .mlflow import MLflow
 from .registry import from_data, to_data
+from .tensorboard import TensorBoard
 from .text import TextFile
+from .wandb import Wandb
 
-__all__ = ["Console", "JsonlFile", "TextFile", "from_data", "to_data"]
+__all__ = [
+    "Best",
+    "Console",
+    "JsonlFile",
+    "MLflow",
+    "MetricsCsv",
+    "MetricsJsonl",
+    "TensorBoard",
+    "TextFile",
+    "Wandb",
+    "from_data",
+    "to_data",
+]

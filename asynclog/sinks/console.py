@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, TypeAlias
 
 from ..exceptions import SettingError
-from .settings import check_choice, check_flag, check_format, check_selection
+from .settings import Ranks, check_choice, check_flag, check_format, check_ranks, check_selection
 
 if TYPE_CHECKING:
     from .console_sink import ConsoleSink
@@ -41,6 +41,11 @@ class Console:
         tracebacks: ``"short"`` shows the innermost frames of an exception, ``"full"`` all of
             them, ``"pretty"`` also code around each, if rich is installed (30 ms each).
         max_rate: Lines a second. More are left out, and how many is said; None for no limit.
+        origin: Show also where a record of :mod:`logging` was made (``file``, ``line``,
+            ``function``, ``thread``, ``pid``, ``process``, ``task``), and on which host and by
+            which process one of a distributed job; ``json`` and ``format`` have it anyway.
+        ranks: ``"zero"``: show rank 0 and processes without a rank. ``"all"``: all, with
+            ``[rank 3]`` before the text.
     """
 
     stream: StreamName = "stderr"
@@ -51,6 +56,8 @@ class Console:
     colors: bool | None = None
     tracebacks: Tracebacks = "short"
     max_rate: int | None = DEFAULT_MAX_RATE
+    origin: bool = False
+    ranks: Ranks = "zero"
     name: ClassVar[str] = "console"
 
     def __post_init__(self) -> None:
@@ -69,6 +76,8 @@ class Console:
             check_flag(self.colors, "colors")
         check_choice(self.tracebacks, TRACEBACKS, "tracebacks")
         _check_rate(self.max_rate)
+        check_flag(self.origin, "origin")
+        check_ranks(self.ranks)
 
     def make(self) -> ConsoleSink:
         """Make the sink."""

@@ -11,15 +11,21 @@ from typing import Any, Final, NamedTuple
 
 from .._json import dumps
 from .._levels import WARNING
+from .._origin import without_origin
 from ..typing import Batch, Run
 from .console import Console
 from .escape import escape_json
 from .format import formatter
+from .ranked import rank_of
 from .render import render, render_line
 from .select import QUIET, Selector, level_of, parse
 from .terminal import Terminal
 from .traceback import has_traceback, render_pretty
 
+RANK_FIELD: Final = "rank"
+RANK: Final = b'"rank":'
+RANK_FIELDS: Final = ("rank", "local_rank", "world_size", "host", "pid")
+"""What the records of a distributed job say of their process."""
 WARNING_SHARE: Final = 0.2
 """Share of the rate that lines below warning must leave to those that matter more."""
 
@@ -55,6 +61,8 @@ class ConsoleSink:
         lines = self._selector.lines(batch)
         if QUIET in batch.raw:
             lines = [line for line in lines if not _is_quiet(line)]
+        if self._settings.ranks == "zero" and RANK in batch.raw:
+            lines = [line for line in lines if not _is_of_other_rank(line)]
         if self._limiter is None:
             texts = self._texts(lines)
         else:
@@ -84,12 +92,26 @@ class ConsoleSink:
         return [self._text(parse(line), colors) for line in lines]
 
     def _text(self, event: Mapping[str, Any], colors: bool) -> str:
+        if not self._settings.origin:
+            event = without_origin(event)
+        if RANK_FIELD in event:
+            event = self._of_rank(event)
         style = self._settings.tracebacks
         if style == "pretty" and has_traceback(event):
             drawn = render_pretty(event, self._terminal.width(), colors)
             if drawn is not None:
                 return f"{render_line(event, colors)}\n{drawn}"
         return render(event, colors, style)
+
+    def _of_rank(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return an event of a distributed job as it is shown."""
+        shown = dict(event)
+        if not self._settings.origin:
+            for name in RANK_FIELDS:
+                shown.pop(name, None)
+        if self._settings.ranks == "all":
+            shown["event"] = f"[rank {rank_of(event)}] {event.get('event', '')}"
+        return shown
 
     def _note(self, missed: int | None) -> str:
         """Return what is said of lines left out: that it begins (None), or how many they were."""
@@ -176,6 +198,10 @@ class Limiter:
 def _is_quiet(line: bytes) -> bool:
     # the same bytes may stand in a nested field
     return QUIET in line and parse(line).get("quiet") is True
+
+
+def _is_of_other_rank(line: bytes) -> bool:
+    return RANK in line and rank_of(parse(line)) != 0
 
 
 def _holds_files(directory: Path | None) -> bool:

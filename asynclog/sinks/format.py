@@ -7,6 +7,7 @@ another line; colours and line ends of its own making stay.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, TypeAlias
@@ -24,6 +25,10 @@ Format: TypeAlias = FormatFunction | logging.Formatter
 _PLACED: Final = frozenset(("timestamp", "level", "event", "logger", "exception", "stack"))
 # what structlog's CallsiteParameterAdder and ours call what a LogRecord has anyway
 _CALL_SITE: Final = {
+    "file": "pathname",
+    "line": "lineno",
+    "function": "funcName",
+    "task": "taskName",
     "pathname": "pathname",
     "filename": "filename",
     "module": "module",
@@ -35,6 +40,8 @@ _CALL_SITE: Final = {
     "pid": "process",
     "process_name": "processName",
 }
+# as text these are names, with ours; as numbers ids, with structlog's
+_NAMED: Final = {"thread": "threadName", "process": "processName"}
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
@@ -84,10 +91,17 @@ def log_record(event: Mapping[str, Any], tracebacks: Tracebacks = "short") -> lo
     if has_traceback(event):
         record.exc_text = render_traceback(event, tracebacks)
     for key, value in safe.items():
-        if key in _CALL_SITE:
+        if key in _NAMED and isinstance(value, str):
+            setattr(record, _NAMED[key], value)
+        elif key in _CALL_SITE:
             setattr(record, _CALL_SITE[key], value)
         elif key not in _PLACED:
             setattr(record, f"{key}_" if key in _OWN else key, value)
+    file = safe.get("file")
+    if isinstance(file, str):
+        name = os.path.basename(file)
+        record.filename = safe.get("filename", name)
+        record.module = safe.get("module", os.path.splitext(name)[0])
     return record
 
 

@@ -21,6 +21,12 @@ _BUILT_IN: Final = {
     "jsonl": "asynclog.sinks.jsonl:JsonlFile",
     "text": "asynclog.sinks.text:TextFile",
     "console": "asynclog.sinks.console:Console",
+    "metrics_csv": "asynclog.sinks.metrics_csv:MetricsCsv",
+    "metrics_jsonl": "asynclog.sinks.metrics_jsonl:MetricsJsonl",
+    "best": "asynclog.sinks.best:Best",
+    "wandb": "asynclog.sinks.wandb:Wandb",
+    "tensorboard": "asynclog.sinks.tensorboard:TensorBoard",
+    "mlflow": "asynclog.sinks.mlflow:MLflow",
 }
 _IMPORT: Final = "import"
 _FORMATTER: Final = "logging.Formatter"

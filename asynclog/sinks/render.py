@@ -15,6 +15,7 @@ from typing import Any, Final
 from .._json import dumps
 from .console import Tracebacks
 from .escape import escape
+from .render_kinds import kind_text
 from .select import parse
 from .traceback import has_traceback, render_traceback
 
@@ -66,8 +67,11 @@ def render_line(event: Mapping[str, Any], colors: bool = False) -> str:
         label = _COLORED_LABELS.get(level, label)
         time = f"{_DIM}{time}{RESET}"
     fields = ""
+    hidden = HIDDEN
+    if "kind" in event and (shown := kind_text(event, key_text, _value)) is not None:
+        text, hidden = shown.text, HIDDEN | shown.fields
     for key, value in event.items():
-        if key not in HIDDEN:
+        if key not in hidden:
             fields += f" {key_text(key)}{value if type(value) is int else _value(value)}"
     if "logger" in event:
         fields += f" {key_text('logger')}{_value(event['logger'])}"

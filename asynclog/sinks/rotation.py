@@ -175,6 +175,10 @@ class RotatingFile:
             self.append((memoryview(content)[start:end],))
             start = end
 
+    def written(self) -> Position:
+        """Return how far the current file holds whole appends; may be called from any thread."""
+        return self._position
+
     def find(self, device: int, inode: int) -> Path | None:
         """Return the path of a file by its identity, whatever its name in this directory is now."""
         try:

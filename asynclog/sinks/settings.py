@@ -6,7 +6,7 @@ What a sink needs to work is imported when the collector makes it.
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from .._levels import parse_level
 from .._settings import parse_size
@@ -21,6 +21,8 @@ DEFAULT_MAX_BYTES: Final = "100 MB"
 """Size at which a file is rotated; with the default of 5 backups a run takes 600 MB at most."""
 DEFAULT_BACKUPS: Final = 5
 MAX_BACKUPS: Final = 999_999_999
+Ranks: TypeAlias = Literal["zero", "all"]
+RANKS: Final = ("zero", "all")
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,11 @@ def check_choice(value: object, choices: tuple[str, ...], setting: str) -> None:
         raise SettingError(
             setting, f"must be one of {', '.join(repr(choice) for choice in choices)}", value
         )
+
+
+def check_ranks(value: object) -> None:
+    """Raise SettingError unless this says which ranks are taken."""
+    check_choice(value, RANKS, "ranks")
 
 
 def _check_backups(value: object) -> None:

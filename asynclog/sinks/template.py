@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from glob import escape
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from string import Formatter
 from typing import Any, Final
@@ -17,6 +18,8 @@ FIELDS: Final = ("time", "utc_time", "rank", "local_rank", "host", "pid", "run")
 """What may stand in braces. Times are ISO 8601's basic form, which every file system takes."""
 
 _UNFIT: Final = re.compile(r"[^\w.+@=, \[\]-]")
+_ADDITION: Final = r"(?:_rank\d+)?(?:\.[^/]+-\d+)?"
+"""What :func:`expand` puts before an extension: the rank and the run's suffix."""
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -68,6 +71,34 @@ def expand(template: str | os.PathLike[str], run: Run, setting: str = "path") ->
     if addition:
         path = path.with_name(f"{path.stem}{addition}{path.suffix}")
     return path
+
+
+def matching(template: str | os.PathLike[str], directory: Path) -> list[Path]:
+    """Return the files in a run directory that a template may have stood for in any process.
+
+    Args:
+        template: As for :func:`expand`.
+        directory: The run directory.
+    """
+    text = check_template(template)
+    glob = regex = ""
+    for literal, field, _, _ in Formatter().parse(text):
+        glob += escape(literal) + ("*" if field else "")
+        regex += re.escape(literal) + ("[^/]+" if field else "")
+    extension = PurePosixPath(text).suffix
+    if extension:
+        glob = f"{glob.removesuffix(extension)}*{extension}"
+        regex = regex.removesuffix(re.escape(extension)) + _ADDITION + re.escape(extension)
+    else:
+        glob, regex = f"{glob}*", regex + _ADDITION
+    # two of them in a row mean something else
+    glob = re.sub(r"\*+", "*", glob)
+    fits = re.compile(regex).fullmatch
+    return sorted(
+        path
+        for path in directory.glob(glob)
+        if fits(path.relative_to(directory).as_posix()) and path.is_file()
+    )
 
 
 def _as_text(value: Any) -> str:

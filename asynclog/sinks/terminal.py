@@ -1,6 +1,7 @@
 """Writes finished text to a standard stream without tearing the progress bars that are on it.
 
-The stream is looked up at each write: tests, notebooks and progress bars replace it.
+The stream is looked up at each write: tests, notebooks and progress bars replace it. While it is
+captured, this goes to where it led before.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import select
 import sys
 from typing import Any, Final
 
+from .. import _streams
 from .console import StreamName
 
 PATIENCE: Final = 1.0
@@ -61,7 +63,8 @@ class Terminal:
         if stream is None or self._dead or not text:
             return
         try:
-            _write_beside_bars(stream, text)
+            with _streams.writing(stream) as captured:
+                (_write_out if captured else _write_beside_bars)(stream, text)
         except ValueError as error:
             # what Python says of a closed stream
             self._dead = True
@@ -71,7 +74,7 @@ class Terminal:
             raise
 
     def _look_up(self) -> Any:
-        stream: Any = getattr(sys, self._name)
+        stream: Any = _streams.uncaptured(getattr(sys, self._name))
         if stream is not self._stream:
             self._stream = stream
             self._dead = False
@@ -107,6 +110,10 @@ def _write(stream: Any, text: str) -> None:
     if console is not None:
         _print_above(console, text)
         return
+    _write_out(stream, text)
+
+
+def _write_out(stream: Any, text: str) -> None:
     descriptor = _descriptor(stream)
     if descriptor is None:
         stream.write(text)

@@ -5,7 +5,7 @@ Every line of it is indented, so that no message of an exception can pass for a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, Final, cast
 
@@ -19,6 +19,8 @@ INDENT: Final = "    "
 MAX_DEPTH: Final = 16
 """Exceptions within each other that are shown; a record holds no more than 8 of them."""
 
+_SOURCE: Final = "source"
+_REDACTED: Final = "redacted"
 _CAUSE: Final = "The above exception was the direct cause of the following exception:"
 _CONTEXT: Final = "During handling of the above exception, another exception occurred:"
 
@@ -50,7 +52,8 @@ def render_traceback(event: Mapping[str, Any], style: Tracebacks = "short") -> s
 def render_pretty(event: Mapping[str, Any], width: int, colors: bool) -> str | None:
     """Return an exception as rich draws it, with code around each frame.
 
-    None where rich is not installed, or cannot draw what there is (stacks, groups, plain text).
+    None where rich is not installed, or cannot draw what there is (stacks, groups, plain text,
+    source that may not be shown as it is).
     """
     try:
         from rich.console import Console
@@ -92,7 +95,7 @@ def _chain(event: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], bool]]:
     is_cause = False
     while isinstance(error, Mapping) and len(chain) < MAX_DEPTH:
         data = cast(Mapping[str, Any], error)
-        if "exceptions" in data or "stack" in event:
+        if "exceptions" in data or "stack" in event or _SOURCE in data:
             return []
         chain.append((data, is_cause))
         is_cause = "cause" in data
@@ -117,7 +120,7 @@ def _exceptions(error: Any, limit: int | None, depth: int = 0) -> Iterator[str]:
     frames = _frames(data)
     if frames:
         yield "Traceback (most recent call last):"
-        yield from _places(frames, data.get("frames_left_out"), limit)
+        yield from _places(frames, data, limit)
     yield from _message(data)
     members = data.get("exceptions")
     if isinstance(members, list):
@@ -135,7 +138,7 @@ def _stack(stack: Any, limit: int | None) -> Iterator[str]:
         return
     data = cast(Mapping[str, Any], stack)
     yield "Stack (most recent call last):"
-    yield from _places(_frames(data), data.get("frames_left_out"), limit)
+    yield from _places(_frames(data), data, limit)
 
 
 def _frames(data: Mapping[str, Any]) -> list[tuple[str, int, str]]:
@@ -156,8 +159,12 @@ def _frames(data: Mapping[str, Any]) -> list[tuple[str, int, str]]:
     return found
 
 
-def _places(frames: list[tuple[str, int, str]], left_out: Any, limit: int | None) -> Iterator[str]:
+def _places(
+    frames: list[tuple[str, int, str]], data: Mapping[str, Any], limit: int | None
+) -> Iterator[str]:
+    left_out = data.get("frames_left_out")
     missing = left_out if isinstance(left_out, int) else 0
+    show = _shown_as(data)
     places = [(place, len(list(same))) for place, same in groupby(frames)]
     if limit is not None and len(places) > limit:
         missing += sum(times for _, times in places[:-limit])
@@ -166,10 +173,24 @@ def _places(frames: list[tuple[str, int, str]], left_out: Any, limit: int | None
         yield f"  ... {missing} outer frames left out"
     for (file, line, function), times in places:
         yield f'  File "{escape(file)}", line {line}, in {escape(function)}'
-        if source := source_line(file, line):
-            yield f"    {escape(source)}"
+        if show is not None and (source := source_line(file, line)):
+            yield f"    {escape(show(source))}"
         if times > 1:
             yield f"  [Previous line repeated {times - 1} more times]"
+
+
+def _shown_as(data: Mapping[str, Any]) -> Callable[[str], str] | None:
+    """Return what to do with source lines, None to leave them out.
+
+    A record without secrets says how they are kept out of the source, which it does not hold.
+    """
+    if _SOURCE not in data:
+        return str
+    if data[_SOURCE] != _REDACTED:
+        return None
+    from .._secrets.texts import redact_text
+
+    return redact_text
 
 
 def _message(data: Mapping[str, Any]) -> Iterator[str]:

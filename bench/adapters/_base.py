@@ -61,14 +61,21 @@ class Adapter(ABC):
     """What the import scenario measures; empty: not measured."""
     logs: ClassVar[bool] = True
     """False for what only serves for comparison and writes nothing."""
+    peer: ClassVar[bool] = True
+    """Measured for comparison: in fewer rounds, and what goes wrong with it is reported and fails
+    nothing."""
+    awaited: ClassVar[bool] = False
+    """Its calls are coroutine functions, awaited on an asyncio loop."""
     scenarios: ClassVar[frozenset[str] | None] = None
     """The only scenarios it takes part in; None: all."""
+    skips: ClassVar[Mapping[str, str]] = {}
+    """Scenarios that it cannot take part in, with the reason, which its row then shows."""
     expected: ClassVar[Mapping[str, Any]] = workload.EXPECTED
 
     @classmethod
     def missing(cls) -> list[str]:
         """Return the modules that are not installed."""
-        return [name for name in cls.modules if importlib.util.find_spec(name) is None]
+        return [name for name in cls.modules if not _is_installed(name)]
 
     def start(self, directory: Path, delay: Delay | None = None) -> None:
         """Set the library up, level INFO; with ``delay`` each write of its sink waits so long."""
@@ -80,6 +87,12 @@ class Adapter(ABC):
     def filtered_call(self) -> Call:
         """Return the same call at DEBUG, which the level filters out."""
         raise NotImplementedError
+
+    def leave_thread(self) -> None:
+        """Hand over what this thread has logged; called in the main thread, after its last call.
+
+        ``drain`` and ``stop`` are called in another thread, which can be given up if they hang.
+        """
 
     def drain(self) -> None:
         """Return when every event logged so far is in the file."""
@@ -102,3 +115,10 @@ class Adapter(ABC):
     def fields(self, record: dict[str, Any]) -> Mapping[str, Any] | None:
         """Return the event of a parsed line under the workload's names; None: no log event."""
         return record
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False

@@ -18,6 +18,7 @@ class AsynclogDefault(Adapter):
     modules = ("asynclog",)
     distributions = ("asynclog", "structlog", "anyio", "orjson")
     imports = "import asynclog"
+    peer = False
     user_processors: tuple[Any, ...] = ()
     options: Mapping[str, Any] = {}
 

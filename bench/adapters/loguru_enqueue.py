@@ -1,4 +1,4 @@
-"""loguru with ``enqueue=True`` and ``serialize=True`` into a rotating file."""
+"""loguru with ``serialize=True`` into a rotating file through its queue."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class LoguruEnqueue(Adapter):
     modules = ("loguru",)
     distributions = ("loguru",)
     imports = "import loguru"
+    enqueue = True
 
     def start(self, directory: Path, delay: Delay | None = None) -> None:
         from loguru import logger
@@ -26,12 +27,17 @@ class LoguruEnqueue(Adapter):
         logger.remove()
         if delay is None:
             logger.add(
-                path, level="INFO", serialize=True, enqueue=True, rotation="100 MB", retention=5
+                path,
+                level="INFO",
+                serialize=True,
+                enqueue=self.enqueue,
+                rotation="100 MB",
+                retention=5,
             )
         else:
             self._file = path.open("a", encoding="utf-8")
             slow = cast("Any", SlowFile(self._file, delay))
-            logger.add(slow, level="INFO", serialize=True, enqueue=True)
+            logger.add(slow, level="INFO", serialize=True, enqueue=self.enqueue)
         self._logger = logger
         self._log = logger.bind(**workload.CONTEXT)
 

@@ -12,6 +12,7 @@ class NoLogging(Adapter):
     order = 0
     imports = "pass"
     logs = False
+    peer = False
     scenarios = frozenset({"paced", "cpu_beside", "loop", "loop_slow", "import"})
 
     def call(self) -> Call:
@@ -30,4 +31,5 @@ class Dependencies(Adapter):
     modules = ("structlog", "anyio", "orjson")
     imports = "import structlog, anyio, orjson"
     logs = False
+    peer = False
     scenarios = frozenset({"import"})

@@ -17,6 +17,7 @@ class StructlogDirect(Adapter):
     modules = ("structlog", "orjson")
     distributions = ("structlog", "orjson")
     imports = "import structlog, orjson"
+    peer = False
     user_processors: tuple[Any, ...] = ()
 
     def start(self, directory: Path, delay: Delay | None = None) -> None:

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from asynclog._atomic import LOCK_FREE
 from asynclog.intake.overflow import Overflow
-from asynclog.intake.producer import LOCK_FREE, LockedProducer, Producer, make_producer
+from asynclog.intake.producer import LockedProducer, Producer, make_producer
 from asynclog.intake.ring import TAIL, Origin, Ring
 
 PUTS = 15_000

@@ -152,6 +152,7 @@ class Clock:
         ({"max_rate": -1}, "max_rate"),
         ({"max_rate": True}, "max_rate"),
         ({"max_rate": "many"}, "max_rate"),
+        ({"origin": "no"}, "origin"),
     ],
 )
 def test_bad_settings(settings: dict[str, Any], name: str) -> None:
@@ -177,6 +178,40 @@ def test_lines(show: Callable[..., list[str]], make_line: Callable[..., bytes]) 
         '2025-01-23 14:30:22 - INFO - three  nested={"quiet":true}',
         '2025-01-23 14:30:22 - INFO - four "quiet":true',
     ]
+
+
+def test_origin(show: Callable[..., list[str]], make_line: Callable[..., bytes]) -> None:
+    """Where a record of logging was made is shown on request; fields of the user's always are."""
+    origin = {"file": "/a.py", "line": 3, "function": "f", "thread": "T", "pid": 9, "task": "t"}
+    lines = [make_line("one", n=1, **origin), make_line("two", file="/b.csv", line=7)]
+    front = "2025-01-23 14:30:22 - INFO -"
+    assert show(Console(), *lines) == [
+        f"{front} one  n=1",
+        f"{front} two  file=/b.csv line=7",
+    ]
+    assert show(Console(origin=True), lines[0]) == [
+        f"{front} one  n=1 file=/a.py line=3 function=f thread=T pid=9 task=t"
+    ]
+    [shown] = show(Console(json=True), lines[0])
+    assert orjson.loads(shown) == orjson.loads(lines[0])
+
+
+def test_ranks(show: Callable[..., list[str]], make_line: Callable[..., bytes]) -> None:
+    """Rank 0 of a job is shown; all of them with their rank before the text, on request."""
+    process = {"world_size": 8, "host": "node1", "pid": 9}
+    lines = [
+        make_line("one", rank=0, **process),
+        make_line("two", rank=3, n=1, **process),
+        make_line("three", pid=7),
+        make_line("four", nested={"rank": 3}),
+    ]
+    front = "2025-01-23 14:30:22 - INFO -"
+    rest = [f"{front} three  pid=7", f'{front} four  nested={{"rank":3}}']
+    assert show(Console(), *lines) == [f"{front} one", *rest]
+    every = [f"{front} [rank 0] one", f"{front} [rank 3] two  n=1", *rest]
+    assert show(Console(ranks="all"), *lines) == every
+    shown = show(Console(origin=True), lines[0])
+    assert shown == [f"{front} one  rank=0 world_size=8 host=node1 pid=9"]
 
 
 def test_level_and_filter(show: Callable[..., list[str]], make_line: Callable[..., bytes]) -> None:

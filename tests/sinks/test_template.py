@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asynclog.exceptions import SettingError
-from asynclog.sinks.template import check_template, expand
+from asynclog.sinks.template import check_template, expand, matching
 from asynclog.typing import Run
 
 
@@ -123,3 +123,21 @@ def test_path_objects(run: Run) -> None:
     """A Path is as good as text."""
     assert check_template(Path("a") / "b.log") == "a/b.log"
     assert expand(Path("a") / "b.log", run) == run.directory / "a" / "b.log"
+
+
+def test_files_that_a_template_may_have_stood_for(tmp_path: Path) -> None:
+    """Files of other ranks and collectors are found, rotated parts and other sinks' files not."""
+    wanted = {
+        "events.jsonl",
+        "events_rank1.jsonl",
+        "events_rank12.host-7.jsonl",
+        "events.host-7.jsonl",
+    }
+    others = {"events_errors.jsonl", "events.jsonl.1", "events.txt", "my-events.jsonl"}
+    for name in wanted | others:
+        (tmp_path / name).touch()
+    assert {path.name for path in matching("events.jsonl", tmp_path)} == wanted
+    assert {path.name for path in matching("{run}_{rank}.jsonl", tmp_path)} >= {
+        "events_rank1.jsonl"
+    }
+    assert matching("logs/{host}", tmp_path) == []

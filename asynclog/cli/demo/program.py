@@ -15,7 +15,18 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any, cast
 
-from ... import Console, JsonlFile, Report, get_logger, start_sync, stop_sync
+from ... import (
+    Best,
+    Console,
+    JsonlFile,
+    MetricsCsv,
+    Report,
+    TensorBoard,
+    Wandb,
+    get_logger,
+    start_sync,
+    stop_sync,
+)
 from ...exceptions import AsynclogError
 from .needs import installed, need
 from .service import Service
@@ -51,6 +62,7 @@ class Outcome:
         client: What the client says, None when it has not come to an end.
         accuracy: Share of held-out digits the model got right, None without torch.
         epochs: Epochs the model was trained.
+        best: What ``best.json`` says.
         remarks: What the user should know.
         failed: Whether a part of the demo broke.
     """
@@ -63,6 +75,7 @@ class Outcome:
     client: dict[str, Any] | None = None
     accuracy: float | None = None
     epochs: int = 0
+    best: dict[str, Any] = field(default_factory=dict[str, Any])
     remarks: list[str] = field(default_factory=list[str])
     failed: bool = False
 
@@ -194,8 +207,26 @@ class Demo:
                 ),
                 # Only the progress is of that level: one line a second.
                 Console(level="INFO"),
+                *self._metric_sinks(),
             ],
         )
+
+    def _metric_sinks(self) -> list[Any]:
+        if self._training is None:
+            return []
+        sinks: list[Any] = [MetricsCsv(), Best()]
+        if installed("tensorboardX"):
+            sinks.append(TensorBoard())
+        if installed("wandb"):
+            sinks.append(Wandb(mode="offline", project="asynclog-demo"))
+        return sinks
+
+    def _best(self) -> dict[str, Any]:
+        try:
+            return json.loads((self.run_dir / "best.json").read_bytes())
+        except FileNotFoundError:
+            # the demo was ended before its first step
+            return {}
 
     def _wait(self, seconds: float, each_second: Any = None) -> None:
         """Wait until the time is over, something has failed or the user wants an end."""
@@ -247,6 +278,7 @@ class Demo:
             outcome.counts["loader"] = Tally.total(self._training.worker_tallies())
             outcome.accuracy = self._training.accuracy
             outcome.epochs = self._training.epochs
+            outcome.best = self._best()
         outcome.counts["main"] = self._main.tally
         if self._interrupts.seen:
             outcome.remarks.append("ended early on request")

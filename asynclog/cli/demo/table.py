@@ -22,6 +22,12 @@ NAMES = {
     "main": "main thread",
 }
 
+BEST = ("train/loss", "val/accuracy")
+BACKENDS = {
+    "tensorboard": "TensorBoard: tensorboard --logdir {run_dir}/tb",
+    "wandb": "W&B: an offline run in {run_dir}/wandb, for wandb sync",
+}
+
 
 class Stored(NamedTuple):
     """What was found in the files.
@@ -131,10 +137,18 @@ def files(stored: Stored) -> Table:
     return Table(
         ["file", "bytes"],
         [
-            [str(path.relative_to(stored.run_dir)), f"{size:,}"]
-            for path, size in stored.files.items()
+            [str(path), f"{size:,}"]
+            for path, size in (
+                (path.relative_to(stored.run_dir), size) for path, size in stored.files.items()
+            )
+            if not _internal(path)
         ],
     )
+
+
+def _internal(path: Path) -> bool:
+    """Say whether a file is nobody's business: cursors, and what W&B keeps for itself."""
+    return path.parts[0].startswith(".") or (path.parts[0] == "wandb" and path.suffix != ".wandb")
 
 
 def sentences(outcome: Outcome, stored: Stored) -> list[str]:
@@ -150,12 +164,21 @@ def sentences(outcome: Outcome, stored: Stored) -> list[str]:
             f"model: {outcome.accuracy:.1%} of the held-out digits right "
             f"after {outcome.epochs} epochs"
         )
+    for name, best in outcome.best.items():
+        if name in BEST:
+            said.append(f"best {name}: {best['value']:.4g} at step {best['step']}")
     if outcome.report is not None:
         reasons = [f"{name} {count:,}" for name, count in outcome.report.dropped.items()]
         said.append(
             f"pipeline: {outcome.report.accepted:,} calls, "
             f"{outcome.report.written:,} lines written, dropped: {', '.join(reasons) or 'none'}"
         )
+        for name, text in BACKENDS.items():
+            sink = outcome.report.sinks.get(name)
+            if sink is not None:
+                said.append(f"{text.format(run_dir=stored.run_dir)} ({sink.written:,} records)")
+                if sink.dropped:
+                    said.append(f"{name} has not got {sum(sink.dropped.values()):,} records")
     if stored.torn:
         said.append(f"torn lines: {stored.torn:,}")
     return said + outcome.remarks

@@ -95,6 +95,10 @@ class Logger(Protocol):
         """Log an event."""
         ...
 
+    def log_metrics(self, metrics: dict[str, Any], *, step: int, split: str) -> Any:
+        """Log numbers."""
+        ...
+
     async def adebug(self, event: str, **fields: Any) -> Any:
         """Log a detail; wait when there is no room."""
         ...
@@ -134,6 +138,14 @@ class Journal:
             info = self.log.info
             began = perf_counter_ns()
             info(event, **fields)
+            self.tally.add(perf_counter_ns() - began)
+
+    def metrics(self, metrics: dict[str, Any], step: int, split: str) -> None:
+        """Log numbers of a step."""
+        if self.switch.logging:
+            log_metrics = self.log.log_metrics
+            began = perf_counter_ns()
+            log_metrics(metrics, step=step, split=split)
             self.tally.add(perf_counter_ns() - began)
 
     async def adebug(self, event: str, **fields: Any) -> None:

@@ -133,18 +133,15 @@ class Training(Source):
             loss.backward()
             self._optimizer.step()
             self.steps += 1
-            log.debug(
-                "training step",
-                step=self.steps,
-                loss=loss.item(),
-                elapsed_ms=round((time.perf_counter() - began) * 1e3, 3),
-            )
+            elapsed_ms = round((time.perf_counter() - began) * 1e3, 3)
+            # The tensor itself: on a GPU, asking for its value would wait for the GPU.
+            log.metrics({"loss": loss.detach(), "elapsed_ms": elapsed_ms}, self.steps, "train")
             self.ready.set()
             if self.switch.stopping or self.switch.logging != logging:
                 return
         self.epochs += 1
         self.accuracy = self._evaluate()
-        log.debug("epoch done", accuracy=self.accuracy, steps=self.steps)
+        log.metrics({"accuracy": self.accuracy}, self.steps, "val")
 
     def _evaluate(self) -> float:
         images, labels = self._held_out

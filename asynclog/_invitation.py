@@ -1,0 +1,81 @@
+"""Invitation: how a process that is started later finds the run, by an environment variable.
+
+Whoever finds it logs into the run without starting anything: its records get into a ring of its
+own, which the run's collector drains.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, MutableMapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+VARIABLE: Final = "ASYNCLOG_JOIN"
+"""Where the invitation stands in the environment, as JSON."""
+
+
+@dataclass(frozen=True)
+class Invitation:
+    """What a process needs to know to log into a run.
+
+    Attributes:
+        run_dir: Absolute path of the run directory.
+        spool_dir: Place of the spools, None for shared memory.
+        level: Level of all loggers.
+        levels: Levels of single loggers.
+        ring_size: Bytes of the ring.
+        max_event_bytes: Longest line.
+        exception_text: Whether lines hold classic traceback texts as well.
+        launcher: Whether it comes from a launcher, whose run it is whatever the program says.
+    """
+
+    run_dir: str
+    spool_dir: str | None
+    level: int
+    levels: Mapping[str, int]
+    ring_size: int
+    max_event_bytes: int
+    exception_text: bool
+    launcher: bool = False
+
+    @property
+    def directory(self) -> Path:
+        """The run directory."""
+        return Path(self.run_dir)
+
+    @property
+    def spools(self) -> Path | None:
+        """Place of the spools, None for shared memory."""
+        return None if self.spool_dir is None else Path(self.spool_dir)
+
+    def publish(self, environment: MutableMapping[str, str] = os.environ) -> str | None:
+        """Put it into the environment; return what stood there before."""
+        before = environment.get(VARIABLE)
+        environment[VARIABLE] = json.dumps(asdict(self))
+        return before
+
+    @classmethod
+    def found(cls, environment: Mapping[str, str] = os.environ) -> Self | None:
+        """Return the invitation in the environment, None without one that can be read."""
+        text = environment.get(VARIABLE)
+        if not text:
+            return None
+        try:
+            data: Any = json.loads(text)
+            numbers = [data[name] for name in ("level", "ring_size", "max_event_bytes")]
+            if all(type(number) is int for number in numbers) and type(data["run_dir"]) is str:
+                return cls(**data)
+        except (ValueError, TypeError, KeyError):
+            pass
+        return None
+
+
+def withdraw(before: str | None, environment: MutableMapping[str, str] = os.environ) -> None:
+    """Put back what stood in the environment before."""
+    if before is None:
+        environment.pop(VARIABLE, None)
+    else:
+        environment[VARIABLE] = before

@@ -1,0 +1,1 @@
+"""What is a secret: by the name it goes under, and by what a text looks like."""

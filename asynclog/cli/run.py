@@ -1,0 +1,73 @@
+"""`asynclog run`: the command's arguments; the launcher itself is elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+EPILOG = """\b
+Examples:
+  asynclog run -- python train.py
+  asynclog run --run-dir runs/exp1 -- torchrun --nproc-per-node 8 train.py
+  asynclog run --ranks all --console-level WARNING -- mpirun -n 4 train
+
+\b
+Exit codes:
+  that of COMMAND; 128 + n when signal n has ended it
+  126  COMMAND cannot be executed
+  127  there is no such command
+  2    wrong arguments
+"""
+
+
+@click.command(
+    epilog=EPILOG,
+    short_help="Run a command; all that it logs and prints goes into one run.",
+    context_settings={"allow_interspersed_args": False},
+)
+@click.option(
+    "--run-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help='Directory of the run; "logs", unless ASYNCLOG_RUN_DIR says otherwise.',
+)
+@click.option("--level", help="Level of all loggers in the processes below (default INFO).")
+@click.option(
+    "--console-level",
+    default="INFO",
+    envvar="ASYNCLOG_CONSOLE_LEVEL",
+    help="Lowest level shown here.",
+    show_default=True,
+)
+@click.option(
+    "--ranks",
+    default="0",
+    envvar="ASYNCLOG_RANKS",
+    help='Ranks shown here: "0", "all", "0,3-5".',
+    show_default=True,
+)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.pass_context
+def run(
+    ctx: click.Context,
+    run_dir: Path | None,
+    level: str | None,
+    console_level: str,
+    ranks: str,
+    command: tuple[str, ...],
+) -> None:
+    """Run COMMAND; what it and all processes below it log and print goes into one run.
+
+    Records of asynclog, structlog and logging join without a change in the programs; printed lines
+    become records of their own. Signals and the exit status pass through. When COMMAND fails, a
+    report says what ended first, and what it had logged last.
+    """
+    from ..distributed.launcher import launch
+    from ..distributed.program import CannotStartError
+
+    try:
+        status = launch(command, run_dir, level=level, console_level=console_level, ranks=ranks)
+    except CannotStartError as error:
+        click.echo(f"asynclog: {error}", err=True)
+        status = error.status
+    ctx.exit(status)

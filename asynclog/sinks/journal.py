@@ -1,0 +1,283 @@
+"""Journal: reads a rotated file from a place on, whatever the parts are called by now.
+
+The counterpart of the rotating file: it writes nothing, and knows lines, not what they mean.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Callable
+from hashlib import blake2b
+from itertools import pairwise
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+from .backups import COMPRESSED_SUFFIX, rotated_set
+from .rotation import Position
+
+DEFAULT_PIECE: Final = 256 * 1024
+"""Bytes read at once; a longer line is read whole all the same."""
+_MARKED: Final = 4096
+_ATTEMPTS: Final = 5
+_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class Place(NamedTuple):
+    """A place in a rotated set of files.
+
+    Attributes:
+        mark: Tells the file by the beginning of its first line, which neither renaming nor
+            compressing changes; empty for the beginning of the oldest file.
+        offset: Bytes of that file before the place, as it is uncompressed.
+    """
+
+    mark: str = ""
+    offset: int = 0
+
+
+class _Part(Protocol):
+    """One open file of the set."""
+
+    identity: tuple[int, int] | None
+
+    def read_at(self, offset: int, size: int) -> bytes: ...
+
+    def size(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class _Plain:
+    """A part that is open as it lies on the disk; it stays readable when it is renamed."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, _FLAGS)
+        status = os.fstat(self._descriptor)
+        self.identity: tuple[int, int] | None = (status.st_dev, status.st_ino)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        found = b""
+        while len(found) < size:
+            piece = os.pread(self._descriptor, size - len(found), offset + len(found))
+            if not piece:
+                break
+            found += piece
+        return found
+
+    def size(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class _Compressed:
+    """A part that was compressed; nothing is added to it any more."""
+
+    identity: tuple[int, int] | None = None
+
+    def __init__(self, path: Path) -> None:
+        descriptor = os.open(path, _FLAGS)
+        self._raw = os.fdopen(descriptor, "rb")
+        self._file = gzip.GzipFile(fileobj=self._raw)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        if self._file.tell() != offset:
+            self._file.seek(offset)
+        return self._file.read(size)
+
+    def size(self) -> int:
+        self._file.seek(0)
+        while self._file.read(DEFAULT_PIECE):
+            pass
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+        self._raw.close()
+
+
+class Journal:
+    """Reads on from a place; used by one thread at a time.
+
+    A part that is rotated, renamed or compressed while it is read is read to its end, and the
+    next one follows. A part that was removed before its turn leaves a gap, which is counted.
+
+    Args:
+        path: The current file, as its writer names it.
+        place: Where to begin.
+        written: Returns how far the writer's current file holds whole lines; what lies behind may
+            be cut back. None when nobody writes.
+
+    Attributes:
+        place: Up to where lines were returned.
+        gaps: How often the part that was to be read next was gone.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        place: Place = Place(),  # noqa: B008 - immutable
+        written: Callable[[], Position] | None = None,
+    ) -> None:
+        self._path = path
+        self._written = written
+        self._part: _Part | None = None
+        self._offset = 0
+        self.place: Place = place
+        self.gaps: int = 0
+
+    def read(self, size: int = DEFAULT_PIECE) -> bytes:
+        """Return some whole lines behind the place and move it there; empty when there are none.
+
+        Args:
+            size: About how many bytes; a longer line is returned whole.
+
+        Raises:
+            OSError: A part cannot be read; the next call tries anew.
+        """
+        for attempt in range(_ATTEMPTS):
+            try:
+                return self._read(size)
+            except OSError as error:
+                self.close()
+                # a part got another name between our look and its opening: look again
+                if not isinstance(error, FileNotFoundError) or attempt == _ATTEMPTS - 1:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    def _read(self, size: int) -> bytes:
+        part = self._part or self._open()
+        while part is not None:
+            lines = self._lines(part, size)
+            if lines:
+                self._offset += len(lines)
+                self.place = Place(_mark(part), self._offset)
+                return lines
+            part = self._next(part)
+        return b""
+
+    def to_end(self) -> None:
+        """Move the place behind everything that is there now.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        self.close()
+        self.place = Place()
+        for path in reversed(rotated_set(self._path)):
+            part = _open_part(path)
+            try:
+                mark = _mark(part)
+                if mark:
+                    self.place = Place(mark, self._whole(part, part.size()))
+                    return
+            finally:
+                part.close()
+
+    def close(self) -> None:
+        """Close the part that is open; :meth:`read` opens it again."""
+        part, self._part = self._part, None
+        if part is not None:
+            part.close()
+
+    def _lines(self, part: _Part, size: int) -> bytes:
+        """Return whole lines of a part from where we are; empty at its end."""
+        while True:
+            piece = part.read_at(self._offset, size)
+            # asked after reading: what is whole now was whole when it was read, or is not there
+            end = self._whole(part, self._offset + len(piece)) - self._offset
+            lines = piece[: max(0, end)]
+            lines = lines[: lines.rfind(b"\n") + 1]
+            if lines or len(piece) < size:
+                return lines
+            size *= 2
+
+    def _whole(self, part: _Part, end: int) -> int:
+        """Return up to where a part holds whole lines, at most ``end``."""
+        if self._written is None or part.identity is None:
+            return end
+        position = self._written()
+        current = (position.device, position.inode) == part.identity
+        return min(end, position.offset) if current else end
+
+    def _open(self) -> _Part | None:
+        """Open the part that the place is in; None when there is nothing at all yet."""
+        parts = rotated_set(self._path)
+        if not parts:
+            return None
+        self._offset = self.place.offset
+        if self.place.mark:
+            # the newest first: the place is nearly always in the current file
+            for path in reversed(parts):
+                part = self._part = _open_part(path)
+                if _mark(part) == self.place.mark:
+                    self._cut(part)
+                    return part
+                self.close()
+            self.gaps += 1
+        self._offset = 0
+        self._part = _open_part(parts[0])
+        return self._part
+
+    def _cut(self, part: _Part) -> bool:
+        """Begin anew in a file that somebody has emptied under its writer; say whether it was."""
+        cut = part.identity is not None and part.size() < self._offset
+        if cut:
+            self._offset = 0
+        return cut
+
+    def _next(self, part: _Part) -> _Part | None:
+        """Return the part to go on with when one is read to its end; None when there is none."""
+        try:
+            status = os.stat(self._path, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        if part.identity == (status.st_dev, status.st_ino):
+            return part if self._cut(part) else None
+        if self._lines(part, 1):
+            # written between our look and the rotation
+            return part
+        parts = rotated_set(self._path)
+        following = _following(parts, part)
+        if following is None:
+            if not parts:
+                return None
+            self.gaps += 1
+            following = parts[0]
+        self.close()
+        self._offset = 0
+        self._part = _open_part(following)
+        return self._part
+
+
+def _following(parts: list[Path], part: _Part) -> Path | None:
+    """Return the part after the one that is open, None when that one is not in the set."""
+    mark = _mark(part)
+    # the newest first: should two parts begin alike, this way ends
+    for path, following in reversed(list(pairwise(parts))):
+        other = _open_part(path)
+        try:
+            if None not in (part.identity, other.identity):
+                same = other.identity == part.identity
+            else:
+                same = bool(mark) and _mark(other) == mark
+        finally:
+            other.close()
+        if same:
+            return following
+    return None
+
+
+def _open_part(path: Path) -> _Part:
+    return _Compressed(path) if path.name.endswith(COMPRESSED_SUFFIX) else _Plain(path)
+
+
+def _mark(part: _Part) -> str:
+    """Return what tells a part from the others; empty while it has no whole line."""
+    beginning = part.read_at(0, _MARKED)
+    line, end, _ = beginning.partition(b"\n")
+    if not end and len(beginning) < _MARKED:
+        return ""
+    return blake2b(line, digest_size=16).hexdigest()

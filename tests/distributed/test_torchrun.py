@@ -1,0 +1,162 @@
+"""torchrun under `asynclog run`, and with the plug-in."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "4"]
+RECORDS = 200
+TRAINING = f"""
+    import logging
+    import sys
+
+    import torch
+    import torch.distributed as dist
+    from torch.utils.data import DataLoader, Dataset
+
+    logger = logging.getLogger("data")
+
+
+    class Numbers(Dataset):
+        def __len__(self):
+            return 20
+
+        def __getitem__(self, index):
+            logger.info("item %d", index)
+            return torch.tensor([float(index)])
+
+
+    def main():
+        logging.basicConfig(level=logging.INFO)
+        dist.init_process_group("gloo")
+        rank = dist.get_rank()
+        for number in range({RECORDS}):
+            logging.info("record %d", number)
+            sys.stdout.write(f"rank {{rank}} ")
+            sys.stdout.flush()
+            print("line", number)
+        loader = DataLoader(Numbers(), batch_size=5, num_workers=2)
+        total = torch.tensor([sum(float(batch.sum()) for batch in loader)])
+        dist.all_reduce(total)
+        print("total", total.item())
+        dist.destroy_process_group()
+
+
+    if __name__ == "__main__":
+        main()
+"""
+DYING = """
+    import os, signal, sys, time
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    @record
+    def main():
+        print("started", flush=True)
+        if os.environ["RANK"] == "2":
+            if len(sys.argv) > 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise ValueError("bad batch")
+        time.sleep(30)
+
+    main()
+"""
+
+
+def _plugged_in(job: Any, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*TORCHRUN, "--logs-specs", "asynclog", program, *arguments],
+        cwd=job.directory,
+        env={**os.environ, "ASYNCLOG_RUN_DIR": str(job.run_dir), "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def _under_the_launcher(
+    job: Any, program: str, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    return job.run(*TORCHRUN, program, *arguments, OMP_NUM_THREADS="1")
+
+
+WAYS = [
+    pytest.param(_under_the_launcher, id="launcher"),
+    pytest.param(_plugged_in, id="plug-in"),
+]
+Way = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_training(job: Any, way: Way) -> None:
+    """Every record of 12 processes is there once, in each rank's order, and no line is spliced."""
+    done = way(job, job.program(TRAINING, "train.py"))
+    assert done.returncode == 0, done.stderr
+    for rank in range(4):
+        events = [event for event in job.events() if event.get("rank") == rank]
+        mine = [event for event in events if event["event"].startswith("record ")]
+        assert [event["event"] for event in mine] == [f"record {n}" for n in range(RECORDS)]
+        assert len({event["pid"] for event in mine}) == 1
+        items = [event for event in events if event["event"].startswith("item ")]
+        assert sorted(int(event["event"][5:]) for event in items) == list(range(20))
+        assert {event["worker"] for event in items} == {0, 1}
+        assert len({event["pid"] for event in items} | {mine[0]["pid"]}) == 3
+        lines = job.printed(rank=rank, stream="stdout")
+        assert lines == [*(f"rank {rank} line {n}" for n in range(RECORDS)), "total 760.0"]
+    assert done.stdout.count("total 760.0") == 1
+    assert "[rank 0] total 760.0\n" in done.stdout
+    assert not (job.run_dir / "crash.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_killed_rank(job: Any, way: Way) -> None:
+    """The report names the rank that was killed and the signal; torchrun ends as ever."""
+    done = way(job, job.program(DYING, "train.py"), "kill")
+    assert done.returncode == 1
+    crash = job.crash()
+    assert (crash["first"]["rank"], crash["first"]["cause"]) == (2, "was killed by SIGKILL")
+    assert {other["rank"] for other in crash["others"]} == {0, 1, 3}
+    assert [event["event"] for event in crash["last_records"]] == ["started"]
+    assert "first: rank 2" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_raising_rank(job: Any, way: Way) -> None:
+    """The report has the exception that torchrun's error file tells of."""
+    done = way(job, job.program(DYING, "train.py"))
+    assert done.returncode == 1
+    first = job.crash()["first"]
+    assert (first["rank"], first["status"]) == (2, 1)
+    assert "ValueError: bad batch" in first["error"]
+    assert "first: rank 2" in done.stderr
+
+
+@pytest.mark.slow
+def test_restarts(job: Any) -> None:
+    """A job that torchrun brings to a good end has no crash report; all attempts are in the run."""
+    code = """
+        import os, sys
+        attempt = int(os.environ["TORCHELASTIC_RESTART_COUNT"])
+        print("attempt", attempt)
+        sys.exit(attempt < 1 and os.environ["RANK"] == "1")
+    """
+    program = job.program(code, "train.py")
+    done = job.run(*TORCHRUN, "--max-restarts", "2", program)
+    assert done.returncode == 0, done.stderr
+    assert "attempt 0" in job.printed(rank=1)
+    for rank in range(4):
+        assert "attempt 1" in job.printed(rank=rank)
+    assert not (job.run_dir / "crash.json").exists()
+    assert "rank 1 ended with exit status 1" in done.stderr
