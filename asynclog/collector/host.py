@@ -261,7 +261,7 @@ class CollectorHost:
                 await child.start()
             finally:
                 # From now on the child holds the lock, by its inherited descriptor.
-                self._spool.lock.release()
+                self._spool.lock.leave_to_others()
             self._child = child
             self._decided.set()
             async with anyio.create_task_group() as tasks:

@@ -79,6 +79,8 @@ class FileLock:
     def release(self, *, unlink: bool = False) -> None:
         """Let go of the lock; a no-op when it is not held.
 
+        It is free at once, also while a child that was just forked still shares the descriptor.
+
         Args:
             unlink: Remove the file first.
         """
@@ -86,8 +88,14 @@ class FileLock:
             return
         if unlink and _is_at(self._descriptor, self.path):
             os.unlink(self.path)
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        self.leave_to_others()
+
+    def leave_to_others(self) -> None:
+        """Close the descriptor: the lock stays with the processes that share it, if any."""
         descriptor, self._descriptor = self._descriptor, None
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
@@ -101,7 +109,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 def _forget_in_child() -> None:
     # A forked child shares the descriptors: kept open, they would keep the parent's locks alive.
     for lock in list(_ours):
-        lock.release()
+        lock.leave_to_others()
 
 
 os.register_at_fork(after_in_child=_forget_in_child)

@@ -311,11 +311,17 @@ def test_runs_without_images_do_not_mention_them(run_dir: Path) -> None:
 
 def test_nothing_stays_in_the_spool(run_dir: Path, spool_dir: Path) -> None:
     """After a clean stop the run's spool is gone."""
+    spool = Spool(run_dir)
+    spool.prepare()
+    # as long as we are the collector, nobody takes the image
+    assert spool.elect()
     with Pipeline(run_dir, sinks=[JsonlFile()]) as pipeline:
         pipeline.get_logger().log_image("x", numpy.zeros((5, 5)))
         [snapshot] = spool_dir.rglob("*.snapshot")
         assert snapshot.stat().st_mode & 0o777 == 0o600
         assert snapshot.parent.stat().st_mode & 0o777 == 0o700
+        spool.lock.release()
+        assert pipeline.flush_sync(60)
     assert not list(spool_dir.rglob("*.snapshot"))
     assert not list(spool_dir.glob("asynclog-*/*"))
 

@@ -18,7 +18,7 @@ from typing import Any
 Event = dict[str, Any]
 Predicate = Callable[[Event], bool]
 
-STARTUP = 30.0
+STARTUP = 60.0
 """Seconds a server may take to start, or to end, on a machine with other things to do."""
 _ADDRESS = re.compile(r"(?:running on|Listening at:) http://127\.0\.0\.1:(\d+)")
 
