@@ -5,22 +5,19 @@ The counterpart of the rotating file: it writes nothing, and knows lines, not wh
 
 from __future__ import annotations
 
-import gzip
 import os
 from collections.abc import Callable
-from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
-from .backups import COMPRESSED_SUFFIX, rotated_set
+from .backups import rotated_set
+from .parts import Part, last_line_end, mark_of, open_part
 from .rotation import Position
 
 DEFAULT_PIECE: Final = 256 * 1024
 """Bytes read at once; a longer line is read whole all the same."""
-_MARKED: Final = 4096
 _ATTEMPTS: Final = 5
-_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Place(NamedTuple):
@@ -36,73 +33,12 @@ class Place(NamedTuple):
     offset: int = 0
 
 
-class _Part(Protocol):
-    """One open file of the set."""
-
-    identity: tuple[int, int] | None
-
-    def read_at(self, offset: int, size: int) -> bytes: ...
-
-    def size(self) -> int: ...
-
-    def close(self) -> None: ...
-
-
-class _Plain:
-    """A part that is open as it lies on the disk; it stays readable when it is renamed."""
-
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, _FLAGS)
-        status = os.fstat(self._descriptor)
-        self.identity: tuple[int, int] | None = (status.st_dev, status.st_ino)
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        found = b""
-        while len(found) < size:
-            piece = os.pread(self._descriptor, size - len(found), offset + len(found))
-            if not piece:
-                break
-            found += piece
-        return found
-
-    def size(self) -> int:
-        return os.fstat(self._descriptor).st_size
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-
-class _Compressed:
-    """A part that was compressed; nothing is added to it any more."""
-
-    identity: tuple[int, int] | None = None
-
-    def __init__(self, path: Path) -> None:
-        descriptor = os.open(path, _FLAGS)
-        self._raw = os.fdopen(descriptor, "rb")
-        self._file = gzip.GzipFile(fileobj=self._raw)
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        if self._file.tell() != offset:
-            self._file.seek(offset)
-        return self._file.read(size)
-
-    def size(self) -> int:
-        self._file.seek(0)
-        while self._file.read(DEFAULT_PIECE):
-            pass
-        return self._file.tell()
-
-    def close(self) -> None:
-        self._file.close()
-        self._raw.close()
-
-
 class Journal:
     """Reads on from a place; used by one thread at a time.
 
     A part that is rotated, renamed or compressed while it is read is read to its end, and the
-    next one follows. A part that was removed before its turn leaves a gap, which is counted.
+    next one follows. A part that was removed before its turn leaves a gap, which is counted, and
+    so does one that cannot be decompressed to its end.
 
     Args:
         path: The current file, as its writer names it.
@@ -112,7 +48,7 @@ class Journal:
 
     Attributes:
         place: Up to where lines were returned.
-        gaps: How often the part that was to be read next was gone.
+        gaps: How often the part that was to be read next was gone, or damaged.
     """
 
     def __init__(
@@ -123,7 +59,7 @@ class Journal:
     ) -> None:
         self._path = path
         self._written = written
-        self._part: _Part | None = None
+        self._part: Part | None = None
         self._offset = 0
         self.place: Place = place
         self.gaps: int = 0
@@ -153,13 +89,13 @@ class Journal:
             lines = self._lines(part, size)
             if lines:
                 self._offset += len(lines)
-                self.place = Place(_mark(part), self._offset)
+                self.place = Place(mark_of(part), self._offset)
                 return lines
             part = self._next(part)
         return b""
 
     def to_end(self) -> None:
-        """Move the place behind everything that is there now.
+        """Move the place behind every whole line that is there now.
 
         Raises:
             OSError: The file cannot be read.
@@ -167,11 +103,12 @@ class Journal:
         self.close()
         self.place = Place()
         for path in reversed(rotated_set(self._path)):
-            part = _open_part(path)
+            part = open_part(path)
             try:
-                mark = _mark(part)
+                mark = mark_of(part)
                 if mark:
-                    self.place = Place(mark, self._whole(part, part.size()))
+                    end = last_line_end(part, self._whole(part, part.size()))
+                    self.place = Place(mark, end)
                     return
             finally:
                 part.close()
@@ -182,7 +119,7 @@ class Journal:
         if part is not None:
             part.close()
 
-    def _lines(self, part: _Part, size: int) -> bytes:
+    def _lines(self, part: Part, size: int) -> bytes:
         """Return whole lines of a part from where we are; empty at its end."""
         while True:
             piece = part.read_at(self._offset, size)
@@ -194,7 +131,7 @@ class Journal:
                 return lines
             size *= 2
 
-    def _whole(self, part: _Part, end: int) -> int:
+    def _whole(self, part: Part, end: int) -> int:
         """Return up to where a part holds whole lines, at most ``end``."""
         if self._written is None or part.identity is None:
             return end
@@ -202,7 +139,7 @@ class Journal:
         current = (position.device, position.inode) == part.identity
         return min(end, position.offset) if current else end
 
-    def _open(self) -> _Part | None:
+    def _open(self) -> Part | None:
         """Open the part that the place is in; None when there is nothing at all yet."""
         parts = rotated_set(self._path)
         if not parts:
@@ -211,24 +148,24 @@ class Journal:
         if self.place.mark:
             # the newest first: the place is nearly always in the current file
             for path in reversed(parts):
-                part = self._part = _open_part(path)
-                if _mark(part) == self.place.mark:
+                part = self._part = open_part(path)
+                if mark_of(part) == self.place.mark:
                     self._cut(part)
                     return part
                 self.close()
             self.gaps += 1
         self._offset = 0
-        self._part = _open_part(parts[0])
+        self._part = open_part(parts[0])
         return self._part
 
-    def _cut(self, part: _Part) -> bool:
+    def _cut(self, part: Part) -> bool:
         """Begin anew in a file that somebody has emptied under its writer; say whether it was."""
         cut = part.identity is not None and part.size() < self._offset
         if cut:
             self._offset = 0
         return cut
 
-    def _next(self, part: _Part) -> _Part | None:
+    def _next(self, part: Part) -> Part | None:
         """Return the part to go on with when one is read to its end; None when there is none."""
         try:
             status = os.stat(self._path, follow_symlinks=False)
@@ -246,38 +183,26 @@ class Journal:
                 return None
             self.gaps += 1
             following = parts[0]
+        self.gaps += part.damaged
         self.close()
         self._offset = 0
-        self._part = _open_part(following)
+        self._part = open_part(following)
         return self._part
 
 
-def _following(parts: list[Path], part: _Part) -> Path | None:
+def _following(parts: list[Path], part: Part) -> Path | None:
     """Return the part after the one that is open, None when that one is not in the set."""
-    mark = _mark(part)
+    mark = mark_of(part)
     # the newest first: should two parts begin alike, this way ends
     for path, following in reversed(list(pairwise(parts))):
-        other = _open_part(path)
+        other = open_part(path)
         try:
             if None not in (part.identity, other.identity):
                 same = other.identity == part.identity
             else:
-                same = bool(mark) and _mark(other) == mark
+                same = bool(mark) and mark_of(other) == mark
         finally:
             other.close()
         if same:
             return following
     return None
-
-
-def _open_part(path: Path) -> _Part:
-    return _Compressed(path) if path.name.endswith(COMPRESSED_SUFFIX) else _Plain(path)
-
-
-def _mark(part: _Part) -> str:
-    """Return what tells a part from the others; empty while it has no whole line."""
-    beginning = part.read_at(0, _MARKED)
-    line, end, _ = beginning.partition(b"\n")
-    if not end and len(beginning) < _MARKED:
-        return ""
-    return blake2b(line, digest_size=16).hexdigest()

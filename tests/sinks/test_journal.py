@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import random
 import uuid
@@ -186,3 +187,31 @@ def test_symbolic_link_is_refused(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "e.jsonl")
     with pytest.raises(OSError, match="symbolic link"):
         journal.read()
+
+
+def test_a_damaged_compressed_part_is_a_gap(tmp_path: Path) -> None:
+    """Of a compressed part that was cut off, what can be read is read; then comes the next part."""
+    path = tmp_path / "events.jsonl"
+    lines = b"".join(_line(number, random.Random(number).randrange(50)) for number in range(5000))
+    packed = gzip.compress(lines)
+    path.with_name("events.jsonl.1.gz").write_bytes(packed[: len(packed) // 2])
+    path.write_bytes(_line(5001))
+    journal = Journal(path)
+    found = _read_all(journal)
+    assert found.endswith(_line(5001))
+    assert lines.startswith(found.removesuffix(_line(5001)))
+    assert found.count(b"\n") > 1000
+    assert journal.gaps == 1
+    journal.close()
+
+
+def test_the_end_is_that_of_a_line(tmp_path: Path) -> None:
+    """Whoever begins at the end gets the line that is being written then, whole."""
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(_line(1) + b'{"n":2')
+    journal = Journal(path)
+    journal.to_end()
+    with path.open("ab") as file:
+        file.write(b"}\n")
+    assert journal.read() == b'{"n":2}\n'
+    journal.close()

@@ -1,0 +1,132 @@
+"""The files of a rotated set, open for reading: as they lie on the disk, or compressed."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final, Protocol
+
+from .backups import COMPRESSED_SUFFIX
+
+_MARKED: Final = 4096
+_PIECE: Final = 256 * 1024
+_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class Part(Protocol):
+    """One open file of the set."""
+
+    identity: tuple[int, int] | None
+    """Device and inode of a plain file, None of a compressed one."""
+    damaged: bool
+    """Whether bytes were found that cannot be decompressed; the part then ends before them."""
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return so many bytes from a place on, fewer at the end."""
+        ...
+
+    def size(self) -> int:
+        """Return the bytes there are, uncompressed."""
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
+        ...
+
+
+class _Plain:
+    """A part that is open as it lies on the disk; it stays readable when it is renamed."""
+
+    damaged = False
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, _FLAGS)
+        status = os.fstat(self._descriptor)
+        self.identity: tuple[int, int] | None = (status.st_dev, status.st_ino)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        found = b""
+        while len(found) < size:
+            piece = os.pread(self._descriptor, size - len(found), offset + len(found))
+            if not piece:
+                break
+            found += piece
+        return found
+
+    def size(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class _Compressed:
+    """A part that was compressed; nothing is added to it any more."""
+
+    identity: tuple[int, int] | None = None
+
+    def __init__(self, path: Path) -> None:
+        descriptor = os.open(path, _FLAGS)
+        self._raw = os.fdopen(descriptor, "rb")
+        self._file = gzip.GzipFile(fileobj=self._raw)
+        self.damaged: bool = False
+        # asked for again and again, and going back means to decompress anew
+        self._beginning = self._read(_MARKED)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        if offset == 0 and size <= _MARKED:
+            return self._beginning[:size]
+        return self._read(size, offset)
+
+    def size(self) -> int:
+        self._read(0, 0)
+        while self._read(_PIECE):
+            pass
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+        self._raw.close()
+
+    def _read(self, size: int, offset: int | None = None) -> bytes:
+        if self.damaged:
+            return b""
+        try:
+            if offset is not None and self._file.tell() != offset:
+                self._file.seek(offset)
+            return self._file.read(size)
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            self.damaged = True
+            return b""
+
+
+def open_part(path: Path) -> Part:
+    """Open a file of the set for reading.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    return _Compressed(path) if path.name.endswith(COMPRESSED_SUFFIX) else _Plain(path)
+
+
+def mark_of(part: Part) -> str:
+    """Return what tells a part from the others; empty while it has no whole line."""
+    beginning = part.read_at(0, _MARKED)
+    line, end, _ = beginning.partition(b"\n")
+    if not end and len(beginning) < _MARKED:
+        return ""
+    return blake2b(line, digest_size=16).hexdigest()
+
+
+def last_line_end(part: Part, end: int) -> int:
+    """Return up to where a part holds whole lines, at most ``end``."""
+    while end > 0:
+        begin = max(0, end - _MARKED)
+        found = part.read_at(begin, end - begin).rfind(b"\n")
+        if found >= 0:
+            return begin + found + 1
+        end = begin
+    return 0
