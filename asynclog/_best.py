@@ -101,8 +101,8 @@ class BestValues:
 
     def __init__(self) -> None:
         self._values: dict[str, BestValue | None] = {}
-        # by split and name, so that what is no better costs no key
-        self._seen: dict[tuple[str | None, str], BestValue] = {}
+        # value, and whether less is better, by split and name: what is no better costs no key
+        self._seen: dict[str | None, dict[str, tuple[float, bool]]] = {}
 
     def note(
         self, key: str, value: object, step: int | None = None, mode: Mode | None = None
@@ -148,14 +148,14 @@ class BestValues:
         mode: Mode | None = None,
     ) -> bool:
         """Look at the metrics of a step; return whether any of them is the best so far."""
-        found, seen = False, self._seen
+        found, seen = False, self._seen.get(split) or {}
         value: Any
         for name, value in metrics.items():
-            best = seen.get((split, name))
-            if best is not None and mode is None:
-                held = best["value"]
+            bound = seen.get(name)
+            if bound is not None and mode is None:
+                held, less_is_better = bound
                 try:
-                    if value >= held if best["mode"] == "min" else value <= held:
+                    if value >= held if less_is_better else value <= held:
                         continue
                 except TypeError:
                     pass
@@ -163,7 +163,8 @@ class BestValues:
             found = self.note(key, value, step, mode) or found
             best = self._values.get(key)
             if best is not None:
-                seen[split, name] = best
+                seen = self._seen.setdefault(split, seen)
+                seen[name] = best["value"], best["mode"] == "min"
         return found
 
     def note_record(self, record: Mapping[str, Any]) -> bool:

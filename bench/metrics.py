@@ -51,11 +51,14 @@ WAYS = {
     "tensorboard": Way("`SummaryWriter.add_scalar` twice (tensorboardX)", "tensorboardX"),
     "mlflow": Way("`mlflow.log_metrics`, SQLite", "mlflow"),
     "csv": Way("a CSV file opened at each call", "json"),
+    "nothing": Way("an empty function: the clock and the machine", "json"),
 }
 
 
 def make_call(way: str, directory: Path, stack: ExitStack) -> Call:
     """Return what is called with step and value; the stack ends what it began."""
+    if way == "nothing":
+        return lambda step, x: None
     if way.startswith("asynclog"):
         import asynclog
 

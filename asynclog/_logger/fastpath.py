@@ -6,7 +6,7 @@ given goes to the JSON library as it is. Whatever is not plain takes the ordinar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .chain import encode_line
@@ -97,8 +97,12 @@ def any_fields(method: F) -> F:
     return method
 
 
-def encode_context(logger: RecordMethods, kw: dict[str, Any]) -> bytes:
+def encode_context(logger: RecordMethods, names: Iterable[str]) -> bytes:
     """Return logger name and bound context as they stand in a line; keep them if possible.
+
+    Args:
+        logger: The logger.
+        names: Of the fields that come behind them.
 
     Raises:
         ValueError: The record has to take the ordinary path.
@@ -113,7 +117,7 @@ def encode_context(logger: RecordMethods, kw: dict[str, Any]) -> bytes:
             raise ValueError("no plain values")
         tail += encoded + b","
         logger._taken = RESERVED.union(values)
-        if not logger._taken.isdisjoint(kw):
+        if not logger._taken.isdisjoint(names):
             raise ValueError("a name twice")
     if not logger._handed_out and all(type(value) in SCALARS for value in values.values()):
         logger._tail = tail

@@ -38,25 +38,25 @@ STAMP_LENGTH: Final = 40
 _MISSING: Final = object()
 
 
-def _plain_dumps() -> tuple[Callable[[Any, Any, int], bytes], int]:
-    """Return a function that encodes plain fields, and the options to call it with.
+def _plain_dumps() -> tuple[Callable[[Any, Any, int], bytes], int, int]:
+    """Return a function that encodes plain fields, and options without and with a line end.
 
     With orjson it refuses whatever is no exact built-in type, but for what its result shows:
     ``null`` may be a NaN, brackets may be deep. Without orjson it shows that for everything.
     """
     if codec.name != "orjson":
-        return lambda _value, _default, _options: b"{null}\n", 0
+        return lambda _value, _default, _options: b"{null}\n", 0, 0
     import orjson
 
-    return orjson.dumps, (
+    options = (
         orjson.OPT_PASSTHROUGH_SUBCLASS
         | orjson.OPT_PASSTHROUGH_DATACLASS
         | orjson.OPT_PASSTHROUGH_DATETIME
-        | orjson.OPT_APPEND_NEWLINE
     )
+    return orjson.dumps, options, options | orjson.OPT_APPEND_NEWLINE
 
 
-plain_dumps, PLAIN_OPTIONS = _plain_dumps()
+plain_dumps, VALUE_OPTIONS, PLAIN_OPTIONS = _plain_dumps()
 
 time_ns: Final = time.time_ns
 MILLIS: Final = tuple(b"%03d" % number for number in range(1000))

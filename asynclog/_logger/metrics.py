@@ -15,7 +15,18 @@ from .._this_rank import this_rank
 from .chain import encode_line
 from .contextvars import bound_contextvars, variables
 from .fastpath import encode_context
-from .front import INFO, MICROS, PLAIN_OPTIONS, SHORT, clock, fits, plain_dumps, time_ns
+from .front import (
+    INFO,
+    KEPT_TEXTS,
+    MICROS,
+    PLAIN_OPTIONS,
+    SHORT,
+    VALUE_OPTIONS,
+    clock,
+    fits,
+    plain_dumps,
+    time_ns,
+)
 from .numbers import Problems, names_and_values, number_of, plain_numbers, problem
 from .records import RecordMethods, placed, text_of
 
@@ -27,9 +38,13 @@ MODES: Final = ("min", "max")
 # as Any: which keys and values there are, nobody can know here
 _DICT: Final[Any] = dict
 _HEAD: Final = b'","kind":"metrics","level":"info","event":"metrics"'
+_FIELDS: Final = frozenset(("step", "split", "metrics", "best", "mode", "rank", "quiet"))
 _SMALL: Final = 1000
 _NUMBER_ROOM: Final = 40
 """Bytes that a number, or the token for it, takes in a line with all around it."""
+MAX_STEP: Final = 1 << 63
+_frames: dict[tuple[Any, ...], tuple[bytes, bytes]] = {}
+"""What stands before and behind the metrics, by split, track_best, mode, show and rank."""
 
 
 class MetricsMethods(RecordMethods):
@@ -152,49 +167,39 @@ class MetricsMethods(RecordMethods):
                         return False
                 elif kind is not int:
                     return False
-            fields: dict[str, Any] = {}
-            if step is not None:
-                if type(step) is not int:
-                    return False
-                fields["step"] = step
-            if split is not None:
-                if type(split) is not str or len(split) > MAX_KEY:
-                    return False
-                fields["split"] = split
-            fields["metrics"] = metrics
-            if not track_best:
-                fields["best"] = False
-            if mode is not None:
-                if mode not in MODES:
-                    return False
-                fields["mode"] = mode
             outlet = self._logger
             rank = outlet.system.rank
             if rank is None:
                 rank = this_rank()
-            if rank is not None:
-                fields["rank"] = rank
-            if not show:
-                fields["quiet"] = True
-            if not (PLAIN_OPTIONS and metrics and self._taken.isdisjoint(fields)):
+            form = split, track_best, mode, show, rank
+            before, after = _frames.get(form) or _new_frame(*form)
+            if step is None:
+                number = b""
+            elif type(step) is int and -MAX_STEP < step < MAX_STEP:
+                number = b'"step":%d,' % step
+            else:
+                return False
+            if not (PLAIN_OPTIONS and metrics and self._taken.isdisjoint(_FIELDS)):
                 return False
             if self._processors[0] is encode_line:
                 tail = self._tail
                 if tail is None:
-                    tail = encode_context(self, fields)
+                    tail = encode_context(self, _FIELDS)
                 if variables:
-                    tail = _with_contextvars(self, tail, fields)
-                rest = plain_dumps(fields, None, PLAIN_OPTIONS)[1:]
+                    tail = _with_contextvars(self, tail)
+                encoded = plain_dumps(metrics, None, VALUE_OPTIONS)
                 start, front = clock.current
                 micros = (time_ns() - start) // 1000
                 if not 0 <= micros < 1000:
                     micros, front = clock.turn()
-                line = b"".join((front, MICROS[micros], _HEAD, tail, rest))
+                parts = front, MICROS[micros], _HEAD, tail, number, before, encoded, after
+                line = b"".join(parts)
                 if len(line) > MAX_KEY and max(map(len, metrics)) > MAX_KEY:
                     return False
                 if len(line) > SHORT and not fits(line, outlet):
                     return False
-            elif self._values.keys().isdisjoint(fields) and _is_small(metrics, outlet.encoder):
+            elif self._values.keys().isdisjoint(_FIELDS) and _is_small(metrics, outlet.encoder):
+                fields = _fields(step, split, metrics, track_best, mode, show, rank)
                 line = self._line(INFO, "metrics", (), {"kind": METRICS, **fields})
                 if line is None:
                     return True
@@ -269,7 +274,7 @@ def _is_small(metrics: dict[str, Any], encoder: LineEncoder) -> bool:
     return sum(names) < _SMALL and max(names) <= MAX_KEY and encoder.max_event_bytes >= 8 * _SMALL
 
 
-def _with_contextvars(logger: RecordMethods, tail: bytes, fields: dict[str, Any]) -> bytes:
+def _with_contextvars(logger: RecordMethods, tail: bytes) -> bytes:
     """Return the bound context of a line with what is bound to the context variables behind it.
 
     Raises:
@@ -278,12 +283,50 @@ def _with_contextvars(logger: RecordMethods, tail: bytes, fields: dict[str, Any]
     bound = bound_contextvars() if logger._logger.system.merges_contextvars else None
     if not bound:
         return tail
-    if not (logger._taken.isdisjoint(bound) and fields.keys().isdisjoint(bound)):
+    if not (logger._taken.isdisjoint(bound) and _FIELDS.isdisjoint(bound)):
         raise ValueError("a name twice")
-    encoded = plain_dumps(bound, None, PLAIN_OPTIONS)[1:-2]
+    encoded = plain_dumps(bound, None, VALUE_OPTIONS)[1:-1]
     if 91 in encoded or 123 in encoded or b"null" in encoded:
         raise ValueError("values that need a closer look")
     return b"%b%b," % (tail, encoded)
+
+
+def _fields(
+    step: Any, split: Any, metrics: Any, track_best: bool, mode: Any, show: bool, rank: int | None
+) -> dict[str, Any]:
+    """Return the fields of a record of metrics, in order."""
+    fields = {
+        "step": step,
+        "split": split,
+        "metrics": metrics,
+        "best": None if track_best else False,
+        "mode": mode,
+        "rank": rank,
+        "quiet": None if show else True,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _new_frame(
+    split: Any, track_best: bool, mode: Any, show: bool, rank: int | None
+) -> tuple[bytes, bytes]:
+    """Return what stands in a line before and behind the metrics; keep it for the next calls.
+
+    Raises:
+        ValueError: Split or mode is none.
+    """
+    form = split, track_best, mode, show, rank
+    if split is not None and (type(split) is not str or len(split) > MAX_KEY):
+        raise ValueError("split")
+    if mode is not None and mode not in MODES:
+        raise ValueError("mode")
+    fields = _fields(None, split, 0, track_best, mode, show, rank)
+    before, after = plain_dumps(fields, None, PLAIN_OPTIONS).split(b'"metrics":0', 1)
+    frame = before[1:] + b'"metrics":', after
+    if len(_frames) >= KEPT_TEXTS:
+        _frames.clear()
+    _frames[form] = frame
+    return frame
 
 
 def _attributes(params: Any) -> Any:

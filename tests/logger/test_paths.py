@@ -284,7 +284,7 @@ def test_without_orjson_the_lines_are_the_same(
     """Other JSON libraries get no say in what is plain; the line encoder looks at everything."""
     original = _front.codec
     monkeypatch.setattr(_front, "codec", original._replace(name="msgspec"))
-    dumps, options = _front._plain_dumps()
+    dumps, _, options = _front._plain_dumps()
     for module in (_front, _fastpath):
         monkeypatch.setattr(module, "plain_dumps", dumps)
         monkeypatch.setattr(module, "PLAIN_OPTIONS", options)

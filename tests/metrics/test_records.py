@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,27 @@ def test_options_of_a_record_of_metrics(pipeline: Pipeline, written: Written) ->
     assert (second["best"], second["mode"]) == (False, "min")
     assert "quiet" not in first
     assert "quiet" not in second
+
+
+@pytest.mark.parametrize(
+    "step", [None, 0, -7, 2**63, -(2**63), pytest.param(10**5000, id="huge"), True, "3"]
+)
+@pytest.mark.parametrize("split", [None, "train", '"metrics":0', "\ud800", 7, ["x"]])
+def test_the_short_way_makes_the_same_records(step: Any, split: Any) -> None:
+    """What most calls are given is encoded in parts, and to the byte as all other calls."""
+    quick, quick_lines = new_system()
+    slow, slow_lines = new_system()
+    for track_best, mode, show, rank in product(
+        (True, False), (None, "max", "up", []), (True, False), (None, 0, 3)
+    ):
+        quick.rank = slow.rank = rank
+        given = {"step": step, "split": split, "mode": mode, "track_best": track_best, "show": show}
+        for context in ({}, {"run": "a"}, {"split": "val"}, {"rank": 9}):
+            quick.get_logger("a", **context).log_metrics({"x": 1, "y": 0.5}, **given)
+            log = slow.get_logger("a", **context)
+            log._log_any_metrics({"x": 1, "y": 0.5}, step, split, track_best, mode, show)
+    cut = len('{"timestamp":"2026-01-01T00:00:00.000000Z"')
+    assert [line[cut:] for line in quick_lines.lines] == [line[cut:] for line in slow_lines.lines]
 
 
 def test_nan_and_infinities_are_texts(pipeline: Pipeline, written: Written) -> None:
