@@ -28,7 +28,7 @@ JUST_BEFORE: Final = 30.0
 """Seconds before the end of the command in which the end of another process may be its cause."""
 
 
-def cause(status: int | None) -> str:
+def cause(status: int | None, explanation: str = "") -> str:
     """Return in words how a process ended."""
     if status is None:
         return "ended, how is unknown"
@@ -37,7 +37,7 @@ def cause(status: int | None) -> str:
             name = signal.Signals(-status).name
         except ValueError:
             name = f"signal {-status}"
-        return f"was killed by {name}"
+        return f"was killed by {name}{f' ({explanation})' if explanation else ''}"
     return f"ended with exit status {status}"
 
 
@@ -156,7 +156,7 @@ def _described(death: Death) -> dict[str, Any]:
     data: dict[str, Any] = dict(printer.fields)
     data["time"] = told.get("time") or _utc(death.time)
     data["status"] = death.status
-    data["cause"] = cause(death.status)
+    data["cause"] = cause(death.status, death.explanation)
     error = told.get("message") or death.error
     if error:
         data["error"] = error

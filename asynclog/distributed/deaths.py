@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from .memory import OutOfMemory
 from .printed import Printer
 
 PIDFD_GET_INFO: Final = 0xC040FF0B
@@ -36,12 +37,14 @@ class Death:
         time: When it was seen, seconds since the epoch.
         status: Its exit status, negative for a signal; None if that is not known.
         error: The last line of a traceback that it printed.
+        explanation: Why somebody may have killed it.
     """
 
     printer: Printer
     time: float
     status: int | None
     error: str = ""
+    explanation: str = ""
 
     @property
     def bad(self) -> bool:
@@ -64,6 +67,7 @@ class Deaths:
         self._report = report
         self._watched: dict[int, tuple[int, Printer]] = {}
         self._errors: dict[int, str] = {}
+        self._memory = OutOfMemory()
         self._poll = select.epoll()
         self._wake, self._waker = os.pipe()
         self._poll.register(self._wake, select.EPOLLIN)
@@ -113,7 +117,8 @@ class Deaths:
             status = _status_of_zombie(pid)
         self._poll.unregister(descriptor)
         os.close(descriptor)
-        return Death(printer, time.time(), status)
+        explanation = self._memory.explanation() if status == -signal.SIGKILL else ""
+        return Death(printer, time.time(), status, explanation=explanation)
 
     def note_error(self, printer: Printer, text: str) -> None:
         """Keep the last line of a traceback that a process has printed."""

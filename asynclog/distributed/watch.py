@@ -188,7 +188,7 @@ class Watch:
     def _note(self, death: Death) -> None:
         """Say at once that a rank has failed."""
         if death.bad and death.printer.rank is not None:
-            text = f"rank {death.printer.rank} {cause(death.status)}"
+            text = f"rank {death.printer.rank} {cause(death.status, death.explanation)}"
             self._pipeline.get_logger(OWN_LOGGER).error(text, **death.printer.fields)
             run_dir = self._pipeline.run_dir
             if not self._early and run_dir is not None:

@@ -268,8 +268,11 @@ class Round:
             first = report["first"]
             if first.get("rank") != self.victim or first["pid"] != self.board.pid(self.victim):
                 wrong.append(f"{name}: {first}, not rank {self.victim}")
-            if not first["cause"].startswith(CAUSES[str(self.way)]):
-                wrong.append(f"{name}: {first['cause']}, not {self.way}")
+            expected = CAUSES[str(self.way)]
+            if self.group is not None:
+                expected += " (out of memory: the kernel has killed a process of "
+            if not first["cause"].startswith(expected):
+                wrong.append(f"{name}: {first['cause']}, not {expected}")
         if self.way == "memory error" and "MemoryError" not in last["first"].get("error", ""):
             wrong.append(f"{last['first']} does not tell of a MemoryError")
         return wrong + self._wrong_last_words(last["last_records"])
