@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from .._json import loads
+from ..sinks.span import Span
 
 
 class Batch:
@@ -14,10 +15,12 @@ class Batch:
 
     Args:
         raw: The lines, each ending in ``b"\n"``.
+        span: Where in the durable files they lie; None unless they are all the lines of one span.
     """
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, span: Span | None = None) -> None:
         self.raw = raw
+        self.span = span
 
     @cached_property
     def count(self) -> int:

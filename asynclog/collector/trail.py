@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 from .._complain import complain
 from ..sinks.journal import Journal, Place
 from ..sinks.rotation import Position, make_directories
+from ..sinks.span import Span
 from .batch import Batch
 
 CURSORS: Final = Path(".asynclog") / "cursors"
@@ -101,10 +102,10 @@ class Trail:
             for file in self._written():
                 if file.path not in self._journals:
                     self._journal(file.path)
-            for journal in self._journals.values():
+            for path, journal in self._journals.items():
                 while self._batch is None and (lines := journal.read()):
                     if wanted := self._wanted(lines):
-                        self._batch = Batch(wanted)
+                        self._batch = Batch(wanted, self._span(path, journal, lines, wanted))
                 self._tell_gaps(journal)
         return self._batch
 
@@ -155,6 +156,12 @@ class Trail:
             finally:
                 journal.close()
         return count
+
+    def _span(self, path: Path, journal: Journal, lines: bytes, wanted: bytes) -> Span | None:
+        if len(wanted) < len(lines):
+            return None
+        mark, end = journal.place
+        return Span(self._key(path), mark, end - len(lines))
 
     def _key(self, path: Path) -> str:
         return os.path.relpath(path, self._run_dir)

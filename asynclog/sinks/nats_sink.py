@@ -1,0 +1,169 @@
+"""NATS's sink: lines become messages, and the cursor moves when the server has them all.
+
+A message is known by the place of its lines in the run's files. The server drops one that comes
+again soon; a receiver that goes by the places drops it for ever, however it was cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from .._complain import complain
+from ..typing import Batch, Run
+from . import nats_link, nats_stream
+from .backend import BackendError, readable
+from .loop_thread import LoopThread
+from .nats import Nats
+from .nats_names import LOGS, METRIC_KINDS, METRICS, NO_RANK, Part, stream_name, token
+from .select import kind_of, parse
+from .span import Span
+
+MAX_MESSAGE: Final = 128 * 1024
+"""Bytes of lines that are put into one message; a longer line has one of its own."""
+HEADERS: Final = 1024
+"""Bytes that the headers of a message take at most."""
+ACK_TIMEOUT: Final = 10.0
+"""Seconds that the server may take for a batch of messages: 256 KiB, or one long line."""
+
+
+class Message(NamedTuple):
+    """Some lines on their way."""
+
+    subject: str
+    part: Part
+    lines: bytes
+
+
+class NatsSink:
+    """Publishes lines; a blocking sink that is fed from the files.
+
+    Args:
+        settings: Where to, and as whom.
+
+    Attributes:
+        dropped: Lines that the server does not take, by reason.
+    """
+
+    def __init__(self, settings: Nats) -> None:
+        self._settings = settings
+        self._run = ""
+        self._host = ""
+        self._loop: LoopThread | None = None
+        self._client: Any = None
+        self._stream: Any = None
+        self.dropped: Counter[str] = Counter()
+
+    def open(self, run: Run) -> None:
+        """Connect, and make the run's stream where there is none; may be tried again.
+
+        Raises:
+            MissingExtraError: The client is not installed.
+            BackendError: The server cannot be reached, or the stream has other settings.
+        """
+        nats_link.load()
+        self._run = self._settings.run or run.name
+        self._host = run.host
+        if self._loop is None:
+            self._loop = LoopThread("asynclog-nats")
+        self._loop.run(self._connect())
+
+    def write_blocking(self, batch: Batch) -> None:
+        """Publish a batch; return when the server has stored all of it.
+
+        Raises:
+            BackendError: It has not; the same batch may come again.
+        """
+        assert self._loop is not None
+        span: Span | None = getattr(batch, "span", None)
+        if span is None:
+            raise BackendError("needs a JsonlFile beside it that takes every line")
+        self._loop.run(self._publish(batch, span))
+
+    def close(self) -> None:
+        """Disconnect."""
+        if self._loop is not None:
+            self._loop.run(self._disconnect())
+            self._loop.close()
+            self._loop = None
+
+    async def _publish(self, batch: Batch, span: Span) -> None:
+        try:
+            await self._connect()
+            acks = [await self._send(message) for message in self._messages(batch.lines, span)]
+            async with asyncio.timeout(ACK_TIMEOUT):
+                await asyncio.gather(*acks)
+        except Exception as error:
+            await self._disconnect()
+            raise BackendError(readable(error)) from None
+
+    async def _send(self, message: Message) -> asyncio.Future[Any]:
+        """Send a message; return what waits for the server's word that it is stored."""
+        return await self._stream.publish_async(
+            message.subject,
+            message.lines,
+            wait_stall=ACK_TIMEOUT,
+            stream=stream_name(self._run),
+            headers={"Nats-Msg-Id": message.part.message_id},
+        )
+
+    def _messages(self, lines: list[bytes], span: Span) -> Iterator[Message]:
+        """Cut lines into messages, in their order: neighbours with one subject share one."""
+        most = self._client.max_payload - HEADERS
+        gathered: list[bytes] = []
+        size, start, subject = 0, span.start, ""
+        for line in lines:
+            own = self._subject(line)
+            full = size + len(line) >= min(MAX_MESSAGE, most)
+            if gathered and (full or own != subject):
+                yield self._message(subject, gathered, span, start)
+                start += size
+                gathered, size = [], 0
+            subject = own
+            if len(line) >= most:
+                self._refuse(line, most)
+                start += len(line) + 1
+            else:
+                gathered.append(line)
+                size += len(line) + 1
+        if gathered:
+            yield self._message(subject, gathered, span, start)
+
+    def _message(self, subject: str, lines: list[bytes], span: Span, start: int) -> Message:
+        content = b"\n".join([*lines, b""])
+        part = Part(self._host, span._replace(start=start), start + len(content))
+        return Message(subject, part, content)
+
+    def _subject(self, line: bytes) -> str:
+        front = METRICS if kind_of(line) in METRIC_KINDS else LOGS
+        rank = parse(line).get("rank") if b'"rank":' in line else None
+        last = str(rank) if type(rank) is int and rank >= 0 else NO_RANK
+        return f"{front}.{token(self._run)}.{token(self._host)}.{last}"
+
+    def _refuse(self, line: bytes, limit: int) -> None:
+        self.dropped["too_large"] += 1
+        complain(
+            f"sink {self._settings.name}: a line of {len(line)} bytes is left out, "
+            f"the server takes {limit}; raise its max_payload",
+            kind="nats payload",
+        )
+
+    async def _connect(self) -> None:
+        if self._client is not None and self._client.is_connected:
+            return
+        await self._disconnect()
+        client = await nats_link.connect(self._settings, f"asynclog {self._host}")
+        try:
+            stream = client.jetstream(timeout=ACK_TIMEOUT)
+            await nats_stream.ensure(stream, self._settings, self._run)
+        except Exception as error:
+            await nats_link.close(client)
+            raise BackendError(readable(error)) from None
+        self._client, self._stream = client, stream
+
+    async def _disconnect(self) -> None:
+        client, self._client, self._stream = self._client, None, None
+        if client is not None:
+            await nats_link.close(client)
