@@ -68,6 +68,10 @@ class Feed:
         self._trail.commit(self._call("state"))
         return len(batch)
 
+    def dropped(self) -> dict[str, int]:
+        """Return how many lines the sink has given up, by reason; from any thread."""
+        return dict(getattr(self._sink, "dropped", {}))
+
     def flush(self) -> None:
         """Flush the sink."""
         self._call("flush")
@@ -93,15 +97,20 @@ class Follower:
         trail: What the feed reads, to count what is left.
         remote: Whether it may take long: it is opened in the background then, and a flush of the
             pipeline does not wait for it.
+        gathers: Seconds to let lines gather before they are handed over.
     """
 
-    def __init__(self, name: str, feed: Feed, trail: Trail, *, remote: bool) -> None:
+    def __init__(
+        self, name: str, feed: Feed, trail: Trail, *, remote: bool, gathers: float = 0.0
+    ) -> None:
         self.name = name
         self.remote = remote
         self._feed = feed
         self._trail = trail
+        self._gathers = gathers
         self._worker = DaemonWorker(f"asynclog-{name}")
         self._kick = anyio.Event()
+        self._hurry = anyio.Event()
         self._barriers: list[anyio.Event] = []
         self._written = 0
         self._unsent = 0
@@ -133,18 +142,20 @@ class Follower:
         """Return an event that is set once the sink has what the files hold now."""
         event = anyio.Event()
         self._barriers.append(event)
+        self._hurry.set()
         self.kick()
         return event
 
     def finish(self) -> None:
         """Let :meth:`run` end once the sink has what the files hold, or fails once more."""
         self._finishing = True
+        self._hurry.set()
         self._kick.set()
 
     async def run(self) -> None:
         """Feed the sink until :meth:`finish`."""
         while True:
-            self._kick = anyio.Event()
+            self._kick, self._hurry = anyio.Event(), anyio.Event()
             last, barriers, self._barriers = self._finishing, self._barriers, []
             pause = await self._catch_up()
             if barriers:
@@ -153,8 +164,11 @@ class Follower:
                 event.set()
             if last:
                 break
-            with anyio.move_on_after(pause):
+            with anyio.move_on_after(pause) as rest:
                 await self._kick.wait()
+            if self._gathers and not rest.cancelled_caught:
+                with anyio.move_on_after(self._gathers):
+                    await self._hurry.wait()
         await self.close()
         self._done = not self._failures
 
@@ -170,8 +184,11 @@ class Follower:
 
     def stats(self) -> SinkStats:
         """Say how the sink is doing."""
-        unsent = {"unsent": self._unsent} if self._unsent else {}
-        return SinkStats(self._written, unsent, suspended=self._failures > 0, error=self._error)
+        dropped = self._feed.dropped()
+        written = self._written - sum(dropped.values())
+        if self._unsent:
+            dropped["unsent"] = self._unsent
+        return SinkStats(written, dropped, suspended=self._failures > 0, error=self._error)
 
     async def _catch_up(self) -> float | None:
         """Feed the sink what the files hold; return how long to rest after a failure."""
@@ -186,6 +203,9 @@ class Follower:
             self._complain(error)
             self._error = type(error).__name__
             self._failures += 1
+            asked: float | None = getattr(error, "retry_after", None)
+            if asked is not None:
+                return asked
             return RETRY_STEPS[min(self._failures, len(RETRY_STEPS)) - 1]
         self._failures, self._error = 0, None
         return None

@@ -230,7 +230,13 @@ def _follower(
         written=files.written,
         existing=matching(durable.path, run.directory),
     )
-    return Follower(name, Feed(made, trail), trail, remote=getattr(sink, "heavy", False))
+    return Follower(
+        name,
+        Feed(made, trail),
+        trail,
+        remote=getattr(sink, "heavy", False),
+        gathers=getattr(sink, "gathers", 0.0),
+    )
 
 
 def _made(sink: AnySink) -> Sink | BlockingSink:

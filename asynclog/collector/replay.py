@@ -30,8 +30,8 @@ class Replayed(NamedTuple):
 
     Attributes:
         sent: Records that the backend took.
-        left: Records that it did not take.
-        error: Why not; empty when it took all.
+        left: Records that it can still be sent.
+        error: Why it has not taken all; empty when it has.
     """
 
     sent: int
@@ -141,7 +141,11 @@ def _feed(feed: Feed, trail: Trail, run: Run, from_start: bool) -> Replayed:
         error = f"{type(failed).__name__}: {failed}"
     finally:
         feed.close()
-    return Replayed(sent, trail.left() if error else 0, error)
+    refused = feed.dropped()
+    left = trail.left() if error else 0
+    if refused:
+        error = error or f"refused: {', '.join(f'{n:,} ({why})' for why, n in refused.items())}"
+    return Replayed(sent - sum(refused.values()), left, error)
 
 
 def _settings(directory: Path) -> Mapping[str, Any]:

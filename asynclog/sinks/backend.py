@@ -35,7 +35,16 @@ class BadRecordError(AsynclogError):
 
 
 class BackendError(AsynclogError):
-    """A backend cannot be reached or does not work; its text holds no secret."""
+    """A backend cannot be reached or does not work.
+
+    Args:
+        text: What is wrong; it holds no secret.
+        retry_after: Seconds before the next attempt makes sense, None when that is not known.
+    """
+
+    def __init__(self, text: str, retry_after: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ _BUILT_IN: Final = {
     "wandb": "asynclog.sinks.wandb:Wandb",
     "tensorboard": "asynclog.sinks.tensorboard:TensorBoard",
     "mlflow": "asynclog.sinks.mlflow:MLflow",
+    "otlp": "asynclog.sinks.otlp:Otlp",
 }
 _IMPORT: Final = "import"
 _FORMATTER: Final = "logging.Formatter"

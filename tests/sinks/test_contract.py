@@ -24,6 +24,7 @@ from asynclog.sinks import (
     MetricsCsv,
     MetricsJsonl,
     MLflow,
+    Otlp,
     TensorBoard,
     TextFile,
     Wandb,
@@ -49,7 +50,10 @@ OF_SOME_KINDS: list[Any] = [
     Wandb(mode="disabled", tags=["a"], config={"net": {"layers": [1, 2]}}),
 ]
 # Opened by tests of their own, which start a server.
-OF_A_SERVER: list[Any] = [MLflow("http://127.0.0.1:9", run_name="x")]
+OF_A_SERVER: list[Any] = [
+    MLflow("http://127.0.0.1:9", run_name="x"),
+    Otlp("http://127.0.0.1:9", resource={"team": "red"}),
+]
 LEVELS = ["debug", "info", "warning", "error", "critical"]
 
 
