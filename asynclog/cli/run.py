@@ -36,7 +36,7 @@ Exit codes:
     "--console-level",
     default="INFO",
     envvar="ASYNCLOG_CONSOLE_LEVEL",
-    help="Lowest level shown here.",
+    help='Lowest level shown here, or "none".',
     show_default=True,
 )
 @click.option(
@@ -44,6 +44,13 @@ Exit codes:
     default="0",
     envvar="ASYNCLOG_RANKS",
     help='Ranks shown here: "0", "all", "0,3-5".',
+    show_default=True,
+)
+@click.option(
+    "--handlers",
+    default="auto",
+    envvar="ASYNCLOG_HANDLERS",
+    help='Handlers of logging that get all records: "auto", "none", or a function as MODULE:NAME.',
     show_default=True,
 )
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -54,6 +61,7 @@ def run(
     level: str | None,
     console_level: str,
     ranks: str,
+    handlers: str,
     command: tuple[str, ...],
 ) -> None:
     """Run COMMAND; what it and all processes below it log and print goes into one run.
@@ -66,7 +74,14 @@ def run(
     from ..distributed.program import CannotStartError
 
     try:
-        status = launch(command, run_dir, level=level, console_level=console_level, ranks=ranks)
+        status = launch(
+            command,
+            run_dir,
+            level=level,
+            console_level=console_level,
+            ranks=ranks,
+            handlers=handlers,
+        )
     except CannotStartError as error:
         click.echo(f"asynclog: {error}", err=True)
         status = error.status

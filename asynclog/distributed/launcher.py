@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from .._levels import INFO
+from .node_loggers import AUTO
 from .program import Program, check, exit_status
 from .watch import Watch
 
@@ -17,6 +18,7 @@ def launch(
     level: int | str | None = None,
     console_level: int | str = INFO,
     ranks: str = "0",
+    handlers: str = AUTO,
 ) -> int:
     """Run a command; return the exit status that the launcher should have.
 
@@ -26,14 +28,16 @@ def launch(
         command: Program and arguments.
         run_dir: Directory of the run.
         level: Level of all loggers below.
-        console_level: Lowest level that the console shows.
+        console_level: Lowest level that the console shows; ``"none"`` for nothing of the job.
         ranks: Which ranks the console shows: ``"0"``, ``"all"``, ``"0,3-5"``.
+        handlers: Handlers of `logging` that get all records: ``"auto"``, ``"none"`` or
+            ``"module:function"``.
 
     Raises:
         SettingError: A setting breaks its rule; nothing was started.
         CannotStartError: The command cannot be started.
     """
-    watch = Watch(command, run_dir, level, console_level, ranks)
+    watch = Watch(command, run_dir, level, console_level, ranks, handlers)
     check(command[0])
     program = Program()
     watch.start(program.output, (os.fstat(pipe).st_ino for pipe in program.output))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final
@@ -13,6 +16,7 @@ from typing import Any, Final
 from .._complain import complain
 from .._invitation import Invitation
 from .._levels import INFO, parse_level
+from .._settings import AnySink
 from ..collector.stats import Report
 from ..intake.spool import Spool
 from ..pipeline import Pipeline
@@ -21,6 +25,7 @@ from .crash import CrashReport, cause
 from .deaths import Death, Deaths
 from .inject.sitecustomize import OUTPUT
 from .job_console import OWN_LOGGER, JobConsole
+from .node_loggers import AUTO, NodeLoggers, factory_of, made_by
 from .printed import Printer
 from .ranks import Ranks
 from .reader import OutputReader
@@ -34,6 +39,8 @@ held up meanwhile, as by any pipe."""
 STOP_TIMEOUT: Final = 15.0
 EARLY_TIMEOUT: Final = 1.0
 """Seconds that the first report of a failed rank waits for records."""
+NOTHING: Final = sys.maxsize
+"""Above all levels."""
 INJECTED: Final = Path(__file__).parent / "inject"
 LONGEST_ADDRESS: Final = 100
 """Bytes of a socket's path, from unix(7)."""
@@ -46,8 +53,10 @@ class Watch:
         command: What runs the job, for the report.
         run_dir: Directory of the run.
         level: Level of all loggers below.
-        console_level: Lowest level that the console shows.
+        console_level: Lowest level that the console shows; ``"none"`` for nothing of the job.
         ranks: Which ranks the console shows: ``"0"``, ``"all"``, ``"0,3-5"``.
+        handlers: Handlers of `logging` that get all records: ``"auto"``, ``"none"`` or
+            ``"module:function"``.
 
     Attributes:
         pid: The process that runs the job.
@@ -63,20 +72,31 @@ class Watch:
         level: int | str | None,
         console_level: int | str,
         ranks: str,
+        handlers: str = AUTO,
     ) -> None:
-        self._level = parse_level(console_level, "console_level")
+        self._level = (
+            NOTHING if console_level == "none" else parse_level(console_level, "console_level")
+        )
         chosen = Ranks.read(ranks)
+        self._handlers = factory_of(handlers, level)
         options: dict[str, Any] = {} if level is None else {"level": level}
         self.pid: int = os.getpid()
         self._command = command
         self._screen = Screen()
-        self._pipeline = Pipeline(
+        self._pipeline = Pipeline()
+        self._configure = partial(
+            self._pipeline.configure,
             run_dir,
-            sinks=[JsonlFile(), JobConsole(self._screen, chosen, self._level)],
             collector="thread",
             overflow_timeout=PATIENCE_WITH_DISK,
             **options,
         )
+        self._sinks: list[AnySink] = [
+            JsonlFile(),
+            JobConsole(self._screen, chosen, self._level),
+        ]
+        self._configure(sinks=self._sinks)
+        self._loggers: NodeLoggers | None = None
         self._noted: SimpleQueue[Death | None] = SimpleQueue()
         self._deaths = Deaths(self._noted.put)
         self._reader: OutputReader | None = None
@@ -95,8 +115,9 @@ class Watch:
             inodes: Of the streams whose lines are ours to take.
 
         Raises:
-            SettingError: The run directory cannot be written.
+            SettingError: The run directory cannot be written, or there are no such handlers.
         """
+        self._hand_to(made_by(self._handlers))
         self._pipeline.start_sync()
         invitation = self._pipeline.invitation()
         assert invitation is not None
@@ -139,6 +160,8 @@ class Watch:
             self._noted.put(None)
             self._notes.join(EARLY_TIMEOUT)
         report = self._pipeline.stop_sync(STOP_TIMEOUT)
+        if self._loggers is not None:
+            self._loggers.leave()
         if report.dropped:
             complain(f"lost: {', '.join(f'{n} ({why})' for why, n in report.dropped.items())}")
         return report
@@ -165,6 +188,14 @@ class Watch:
         elif self._early:
             # a later attempt has brought it to a good end
             CrashReport.discard(run_dir)
+
+    def _hand_to(self, handlers: Sequence[logging.Handler]) -> None:
+        """Have these handlers get the records, too."""
+        run_dir = self._pipeline.run_dir
+        if handlers and run_dir is not None:
+            self._loggers = NodeLoggers(handlers)
+            self._loggers.begin(run_dir)
+            self._configure(sinks=[*self._sinks, self._loggers])
 
     def _crash(self, status: int | None, run_dir: Path) -> CrashReport:
         deaths = self._deaths.with_errors()

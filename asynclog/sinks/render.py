@@ -55,17 +55,23 @@ def render_line(event: Mapping[str, Any], colors: bool = False) -> str:
     """
     level = event.get("level", "info")
     time = local_time(event.get("timestamp", ""))
+    label = _LABELS.get(level) or escape(str(level)).upper()
+    text = render_text(event, colors)
+    if not colors:
+        return f"{time} - {label} - {text}"
+    if event.get("kind") == "stage":
+        return _stage(f"{time} - {label} - ", text)
+    return f"{_DIM}{time}{RESET} - {_COLORED_LABELS.get(level, label)} - {text}"
+
+
+def render_text(event: Mapping[str, Any], colors: bool = False) -> str:
+    """Return what a record says: its text and its fields, without its time and level."""
     text = event.get("event", "")
     text = escape(text) if type(text) is str else _value(text)
-    label = _LABELS.get(level) or escape(str(level)).upper()
     if event.get("kind") == "stage":
         # a stage mark's text says it all
-        return _stage(f"{time} - {label} - ", text) if colors else f"{time} - {label} - {text}"
-    key_text = _key
-    if colors:
-        key_text = _dim_key
-        label = _COLORED_LABELS.get(level, label)
-        time = f"{_DIM}{time}{RESET}"
+        return text
+    key_text = _dim_key if colors else _key
     fields = ""
     hidden = HIDDEN
     if "kind" in event and (shown := kind_text(event, key_text, _value)) is not None:
@@ -76,7 +82,7 @@ def render_line(event: Mapping[str, Any], colors: bool = False) -> str:
     if "logger" in event:
         fields += f" {key_text('logger')}{_value(event['logger'])}"
     # two spaces, because a text may well hold "key=value" itself
-    return f"{time} - {label} - {text} {fields}" if fields else f"{time} - {label} - {text}"
+    return f"{text} {fields}" if fields else text
 
 
 def render(event: Mapping[str, Any], colors: bool = False, tracebacks: Tracebacks = "short") -> str:

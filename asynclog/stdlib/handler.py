@@ -13,6 +13,7 @@ from .._lifecycle import default_pipeline
 from .._line.problem import add_problem, describe
 from .._logger.bound import BoundLogger
 from .._logger.front import nearest_level
+from .._node import is_node_logger
 from ..exceptions import SettingError
 from ..pipeline import Pipeline
 from .chain import chain_for
@@ -97,6 +98,8 @@ class Handler(logging.Handler):
         self._emit(record, None)
 
     def _emit(self, record: logging.LogRecord, problem: Exception | None) -> None:
+        if is_node_logger(record.name):
+            return
         if _own_threads.is_own():
             _show(record)
             return

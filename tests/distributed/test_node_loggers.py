@@ -1,0 +1,362 @@
+"""Handlers of logging on the launcher of a real job."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HOST = os.uname().nodename
+NODE = f"asynclog.node.{HOST.replace('.', '_')}"
+# every record as one line, with all that tells where it comes from
+SHOWN = """
+    import logging
+    import sys
+
+    from asynclog.distributed.handlers import default_handlers
+
+
+    class Shown(logging.Handler):
+        def __init__(self):
+            super().__init__()
+            self.file = open("shown", "a", buffering=1)
+
+        def emit(self, record):
+            where = f"{record.name} {record.levelname} {record.hostname} {record.local_rank}"
+            self.file.write(f"{where} {record.getMessage()}\\n")
+
+        def close(self):
+            self.file.close()
+            super().close()
+
+
+    def everything():
+        return [Shown()]
+
+
+    def as_usual():
+        root = logging.getLogger()
+        root.addHandler(Shown())
+        root.setLevel("INFO")
+        return default_handlers()
+
+
+    def by_level():
+        found = as_usual()
+        import os
+        node = "asynclog.node." + os.uname().nodename.replace(".", "_")
+        logging.getLogger(node).setLevel("ERROR")
+        logging.getLogger(node + ".0").setLevel("DEBUG")
+        return found
+"""
+WORKER = """
+    import logging
+    import os
+    import sys
+
+    import asynclog
+
+    logging.basicConfig(level=logging.DEBUG)
+    rank = os.environ["RANK"]
+    logging.info("root %s", rank)
+    logging.getLogger("app.part").warning("careful", extra={"rows": 5})
+    asynclog.get_logger("app").info("stored", rows=6)
+    asynclog.get_logger().info("no name")
+    print("printed")
+    print("complained", file=sys.stderr)
+"""
+
+
+def _run(job: Any, factory: str, *command: str, **environment: str) -> Any:
+    job.program(SHOWN, "shown_by.py")
+    done = job.run(*command, options=("--handlers", factory, "--ranks", "all"), **environment)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def _shown(job: Any) -> list[str]:
+    path = job.directory / "shown"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def _said_by(rank: int) -> set[str]:
+    front = f"{NODE}.{rank}"
+    place = f"{HOST} {rank}"
+    return {
+        f"{front} INFO {place} root {rank}",
+        f"{front} WARNING {place} app.part:careful  rows=5",
+        f"{front} INFO {place} app:stored  rows=6",
+        f"{front} INFO {place} no name",
+        f"{front} INFO {place} printed",
+        f"{front} ERROR {place} complained",
+    }
+
+
+def test_every_record(job: Any, ranks: Callable[..., str]) -> None:
+    """A handler gets each record once: named by process, with the worker's logger in front."""
+    _run(job, "shown_by:everything", sys.executable, ranks(WORKER, 2))
+    shown = _shown(job)
+    assert len(shown) == len(set(shown))
+    assert set(shown) == _said_by(0) | _said_by(1)
+
+
+def test_what_is_no_rank(job: Any) -> None:
+    """What a process says that is no rank comes from the launcher's own logger."""
+    _run(job, "shown_by:everything", "sh", "-c", "echo one; echo two >&2")
+    assert set(_shown(job)) == {f"{NODE} INFO {HOST} None one", f"{NODE} ERROR {HOST} None two"}
+
+
+def test_order(job: Any, ranks: Callable[..., str]) -> None:
+    """The records of each process come in their order, however many there are."""
+    code = """
+        import logging
+        logging.basicConfig(level=logging.INFO)
+        for number in range(2000):
+            logging.info("record %d", number)
+    """
+    _run(job, "shown_by:everything", sys.executable, ranks(code, 2))
+    for rank in range(2):
+        mine = [line for line in _shown(job) if line.startswith(f"{NODE}.{rank} ")]
+        assert [line.rpartition(" ")[2] for line in mine] == [str(n) for n in range(2000)]
+
+
+def test_default_loggers(job: Any, ranks: Callable[..., str]) -> None:
+    """By default the loggers of the launcher's node get what rank 0 says, and no other rank."""
+    _run(job, "shown_by:as_usual", sys.executable, ranks(WORKER, 2))
+    assert set(_shown(job)) == _said_by(0)
+
+
+def test_levels_of_loggers(job: Any, ranks: Callable[..., str]) -> None:
+    """Levels can be set for a machine and for each worker, as for any logger."""
+    worker = ranks("print('of the worker')", 1)
+    command = f"echo of the node; {sys.executable} {worker}; echo broken >&2"
+    _run(job, "shown_by:by_level", "sh", "-c", command)
+    shown = _shown(job)
+    assert set(shown) == {
+        f"{NODE} ERROR {HOST} None broken",
+        f"{NODE}.0 INFO {HOST} 0 of the worker",
+    }
+
+
+def test_levels_set_in_the_worker(job: Any, ranks: Callable[..., str]) -> None:
+    """A library that the worker has made quiet stays quiet on the launcher, and in the files."""
+    code = """
+        import logging
+        import asynclog
+        logging.basicConfig(level=logging.INFO)
+        logging.getLogger("library").setLevel(logging.ERROR)
+        asynclog.set_level("other", "ERROR")
+        for name in ("library.part", "other.part"):
+            logging.getLogger(name).warning("not heard")
+            asynclog.get_logger(name).error("heard")
+    """
+    _run(job, "shown_by:everything", sys.executable, ranks(code, 1))
+    texts = [line.split(" ", 4)[4] for line in _shown(job)]
+    assert sorted(texts) == ["library.part:heard", "other.part:heard"]
+    assert {event["event"] for event in job.events()} == {"heard"}
+
+
+def test_files_of_each_worker(job: Any, ranks: Callable[..., str]) -> None:
+    """With ASYNCLOG_LOG_DIR each process of the job has a file; all ranks, whatever is shown."""
+    done = job.run(
+        sys.executable,
+        ranks(WORKER, 3),
+        options=("--ranks", "0"),
+        ASYNCLOG_LOG_DIR=str(job.directory / "own"),
+    )
+    assert done.returncode == 0, done.stderr
+    [place] = (job.directory / "own").iterdir()
+    for rank in range(3):
+        lines = (place / f"{HOST}[{rank}].log").read_text().splitlines()
+        assert {line.split(":", 3)[3] for line in lines} == {
+            "WARNING: app.part:careful  rows=5",
+            "INFO: app:stored  rows=6",
+            "INFO: no name",
+            "INFO: printed",
+            f"INFO: root {rank}",
+            "ERROR: complained",
+        }
+
+
+def test_files_at_the_jobs_level(job: Any) -> None:
+    """The level given to the job is that of the files, too."""
+    code = "import logging; logging.basicConfig(level=0); logging.debug('deep')"
+    directory = str(job.directory / "own")
+    job.python(code, options=("--level", "DEBUG"), ASYNCLOG_LOG_DIR=directory)
+    [path] = Path(directory).glob("*/*.log")
+    assert path.read_text().endswith(":DEBUG: deep\n")
+
+
+def test_tracebacks(job: Any, ranks: Callable[..., str]) -> None:
+    """An exception that a worker has logged comes with its traceback."""
+    code = """
+        import logging
+        logging.basicConfig()
+        try:
+            1 / 0
+        except ZeroDivisionError:
+            logging.exception("oh no")
+    """
+    job.run(sys.executable, ranks(code, 1), ASYNCLOG_LOG_DIR=str(job.directory / "own"))
+    [path] = (job.directory / "own").glob(f"*/{HOST}[[]0].log")
+    text = path.read_text()
+    assert "ERROR: oh no\n" in text
+    assert "ZeroDivisionError: division by zero\n" in text
+
+
+def test_handlers_that_raise(job: Any) -> None:
+    """A handler that raises is named once, and the next one gets every record all the same."""
+    job.program(
+        """
+        import logging
+        import shown_by
+
+        class Broken(logging.Handler):
+            def handle(self, record):
+                raise RuntimeError("disk on fire")
+
+        def both():
+            return [Broken(), *shown_by.everything()]
+        """,
+        "broken.py",
+    )
+    done = _run(job, "broken:both", "sh", "-c", "for n in 1 2 3; do echo $n; done")
+    assert [line.rpartition(" ")[2] for line in _shown(job)] == ["1", "2", "3"]
+    assert "asynclog: Broken raised RuntimeError: disk on fire" in done.stderr
+
+
+def test_level_of_a_handler(job: Any) -> None:
+    """A handler's own level counts, as it does in logging."""
+    job.program(
+        """
+        import shown_by
+
+        def errors():
+            [handler] = shown_by.everything()
+            handler.setLevel("ERROR")
+            return [handler]
+        """,
+        "errors.py",
+    )
+    _run(job, "errors:errors", "sh", "-c", "echo one; echo two >&2")
+    assert [line.rpartition(" ")[2] for line in _shown(job)] == ["two"]
+
+
+def test_only_this_job(job: Any) -> None:
+    """Handlers get what this job says, not what earlier ones in the same directory have said."""
+    _run(job, "shown_by:everything", "echo", "first")
+    _run(job, "none", "echo", "second")
+    _run(job, "shown_by:everything", "echo", "third")
+    assert [line.rpartition(" ")[2] for line in _shown(job)] == ["first", "third"]
+    assert job.printed() == ["first", "second", "third"]
+
+
+def test_never_back_into_the_run(job: Any) -> None:
+    """What handlers show is no record again, though the launcher sends its logging there."""
+    job.program(
+        """
+        import logging
+        import shown_by
+        from asynclog.stdlib import Handler
+
+        def round_trip():
+            handlers = shown_by.as_usual()
+            logging.getLogger().addHandler(Handler())
+            return handlers
+        """,
+        "round_trip.py",
+    )
+    done = _run(job, "round_trip:round_trip", "sh", "-c", "echo one; echo two >&2")
+    assert len(_shown(job)) == 2
+    assert len(job.events()) == 2
+    # nor is it said on stderr, as what other threads of the collector log is
+    assert done.stderr == "two\n"
+
+
+def test_none(job: Any) -> None:
+    """No handlers means none, files included; console and run directory are as ever."""
+    done = job.run(
+        "echo", "hello", options=("--handlers", "none"), ASYNCLOG_LOG_DIR=str(job.directory / "own")
+    )
+    assert done.stdout == "hello\n"
+    assert job.printed() == ["hello"]
+    assert not (job.directory / "own").exists()
+
+
+def test_by_environment(job: Any) -> None:
+    """The handlers can be chosen by ASYNCLOG_HANDLERS, for torchrun's plug-in as well."""
+    job.program(SHOWN, "shown_by.py")
+    job.run("echo", "hello", ASYNCLOG_HANDLERS="shown_by:everything")
+    assert len(_shown(job)) == 1
+
+
+def test_nothing_on_the_console(job: Any) -> None:
+    """With ``--console-level none`` only handlers and files get what a job says."""
+    job.program(SHOWN, "shown_by.py")
+    options = ("--handlers", "shown_by:everything", "--console-level", "none")
+    done = job.run("sh", "-c", "echo one; echo two >&2", options=options)
+    assert (done.stdout, done.stderr) == ("", "")
+    assert len(_shown(job)) == len(job.events()) == 2
+
+
+@pytest.mark.parametrize(
+    ("handlers", "error"),
+    [
+        ("sometimes", 'handlers must be "auto", "none" or the place of a function'),
+        ("nowhere:at_all", "ModuleNotFoundError: No module named 'nowhere'"),
+        ("shown_by:missing", "has no attribute 'missing'"),
+        ("shown_by:logging", "must name a function, got: 'shown_by:logging'"),
+        ("wrong:raises", "must not raise (ValueError: oh no), got: 'raises'"),
+        ("wrong:returns", "returns() must return a list of logging.Handler, got: 5"),
+    ],
+)
+def test_wrong_handlers(job: Any, handlers: str, error: str) -> None:
+    """A factory that is none is said before anything starts: one line, exit status 2."""
+    job.program(SHOWN, "shown_by.py")
+    job.program("def raises(): raise ValueError('oh no')\ndef returns(): return 5", "wrong.py")
+    done = job.run("echo", "hello", options=("--handlers", handlers))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert error in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_wrong_level(job: Any) -> None:
+    """A level in the environment that is none is said before anything starts."""
+    done = job.run("echo", "hello", ASYNCLOG_LEVEL="LOUD")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "LEVEL must be one of debug, info" in done.stderr
+
+
+def test_file_directory_that_cannot_be_made(job: Any) -> None:
+    """A directory of files that cannot be made is said before anything starts."""
+    (job.directory / "taken").write_text("")
+    done = job.run("echo", "hello", ASYNCLOG_LOG_DIR=str(job.directory / "taken"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "log_dir must be a directory that can be written" in done.stderr
+
+
+@pytest.mark.faults
+def test_hung_handler(job: Any) -> None:
+    """A handler that hangs keeps the launcher for its 15 seconds and no longer; files have all."""
+    job.program(
+        """
+        import logging
+        import threading
+
+        class Hanging(logging.Handler):
+            def emit(self, record):
+                threading.Event().wait()
+
+        def hanging():
+            return [Hanging()]
+        """,
+        "hanging.py",
+    )
+    done = job.run("echo", "hello", options=("--handlers", "hanging:hanging"))
+    assert (done.returncode, done.stdout) == (0, "hello\n")
+    assert job.printed() == ["hello"]
+    assert "a handler of logging hangs" in done.stderr
