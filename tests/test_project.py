@@ -34,7 +34,7 @@ LAYERS = (
     ("__init__",),
     ("experiment", "distributed", "stdlib", "capture", "metrics", "prometheus"),
     ("_lifecycle",),
-    ("pipeline",),
+    ("pipeline", "reading"),
     ("_logger", "collector"),
     ("intake", "sinks", "processors"),
     ("_line",),
@@ -219,7 +219,7 @@ def test_all_names_what_is_public() -> None:
     }
     typing_only = {"annotations", "TYPE_CHECKING", "Any"}
     lazy = {"Best", "Console", "JsonlFile", "MLflow", "MetricsCsv", "MetricsJsonl", "Otlp"}
-    lazy |= {"TensorBoard", "TextFile", "Wandb", "sweep_params"}
+    lazy |= {"Nats", "TensorBoard", "TextFile", "Wandb", "sweep_params"}
     lazy |= {"get_best_metric", "log_every", "set_timers", "should_run", "stage", "timer"}
     assert (offered - typing_only) | lazy | {"__version__"} == set(asynclog.__all__)
     assert list(asynclog.__all__) == sorted(asynclog.__all__)

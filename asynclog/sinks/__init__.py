@@ -8,6 +8,7 @@ from .jsonl import JsonlFile
 from .metrics_csv import MetricsCsv
 from .metrics_jsonl import MetricsJsonl
 from .mlflow import MLflow
+from .nats import Nats
 from .otlp import Otlp
 from .registry import from_data, to_data
 from .tensorboard import TensorBoard
@@ -21,6 +22,7 @@ __all__ = [
     "MLflow",
     "MetricsCsv",
     "MetricsJsonl",
+    "Nats",
     "Otlp",
     "TensorBoard",
     "TextFile",

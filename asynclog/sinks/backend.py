@@ -23,7 +23,13 @@ from .settings import Ranks
 
 DIED: Final = "asynclog.died"
 """Note that the collector writes when a process of the run is gone that has not stopped."""
-SECRETS: Final = ("WANDB_API_KEY", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+SECRETS: Final = (
+    "WANDB_API_KEY",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "NATS_PASSWORD",
+    "NATS_TOKEN",
+)
 """Variables whose values must not be shown."""
 
 _NO_NUMBERS: Final = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}

@@ -27,6 +27,7 @@ _BUILT_IN: Final = {
     "wandb": "asynclog.sinks.wandb:Wandb",
     "tensorboard": "asynclog.sinks.tensorboard:TensorBoard",
     "mlflow": "asynclog.sinks.mlflow:MLflow",
+    "nats": "asynclog.sinks.nats:Nats",
     "otlp": "asynclog.sinks.otlp:Otlp",
 }
 _IMPORT: Final = "import"

@@ -24,6 +24,7 @@ from asynclog.sinks import (
     MetricsCsv,
     MetricsJsonl,
     MLflow,
+    Nats,
     Otlp,
     TensorBoard,
     TextFile,
@@ -52,6 +53,7 @@ OF_SOME_KINDS: list[Any] = [
 # Opened by tests of their own, which start a server.
 OF_A_SERVER: list[Any] = [
     MLflow("http://127.0.0.1:9", run_name="x"),
+    Nats(["nats://127.0.0.1:9", "tls://[::1]:9"], run="x", max_age="1 h", replicas=3),
     Otlp("http://127.0.0.1:9", resource={"team": "red"}),
 ]
 LEVELS = ["debug", "info", "warning", "error", "critical"]
