@@ -240,6 +240,7 @@ class Pipeline:
         self._spool, self._plan, self._host = spool, plan, host
         self._report = None
         self.loggers.deferred.closed = False
+        self.loggers.deferred.attended = True
         self.loggers.media.attach(MediaSpool(spool))
         self.loggers.rank = self._rank
         look_again()
@@ -276,6 +277,20 @@ class Pipeline:
                 sink.resume(best, plan.run(origin))
 
     def _ring_for_child(self, base: int) -> Ring:
+        return self._ring_or_private(self._find_ring_for_child, base)
+
+    def _ring_for_guest(self, base: int) -> Ring:
+        return self._ring_or_private(self._find_ring_for_guest, base)
+
+    def _ring_or_private(self, find: Callable[[int], Ring], base: int) -> Ring:
+        """Return a ring whatever happens: we are in the middle of a log call."""
+        try:
+            return find(base)
+        except Exception as error:
+            complain(f"this process logs into no run, its records are shown at its end: {error}")
+            return Ring.private(EARLY_RING_SIZE, _origin(self._rank), base)
+
+    def _find_ring_for_child(self, base: int) -> Ring:
         assert self._settings is not None
         assert self._plan is not None
         spool = Spool(self._settings.run_dir, self._settings.spool_dir)
@@ -284,7 +299,7 @@ class Pipeline:
             spool.write_settings(self._plan.recovery_data())
         return ring
 
-    def _ring_for_guest(self, base: int) -> Ring:
+    def _find_ring_for_guest(self, base: int) -> Ring:
         invitation = self._invitation
         assert invitation is not None
         spool = Spool(invitation.directory, invitation.spools)
@@ -300,7 +315,7 @@ class Pipeline:
     def _tick(self) -> None:
         """Look after what no call may come by for; in the collector's thread, now and then."""
         self._renew_unlinked_ring()
-        self.loggers.deferred.look(MAX_WAITING, self.producer.put_nowait)
+        self.loggers.deferred.look(MAX_WAITING, self.producer.put_nowait, patient=True)
 
     def _renew_unlinked_ring(self) -> None:
         """Make the ring anew when its file was removed under us: nobody would find it later."""

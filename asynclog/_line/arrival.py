@@ -1,8 +1,8 @@
-"""Numbers on their way from a device to the host; nobody ever waits for the device here.
+"""Tensors on their way from a device to the host; nobody ever waits for the device here.
 
-A one-element tensor is copied into pinned memory behind the work that makes it, and an event tells
-later whether the copy is there. The line holds a token until then. PyTorch is never imported: who
-has such a tensor has imported it.
+A tensor is copied into pinned memory behind the work that makes it, and an event tells later
+whether the copy is there. The line holds a token until then. PyTorch is never imported: who has
+such a tensor has imported it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import struct
 import sys
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any, Final, NamedTuple
 
@@ -34,10 +35,15 @@ _FORMATS: Final = {
     "float64": "=d",
 }
 _NOT_FINITE: Final = {"inf": b"Infinity", "-inf": b"-Infinity", "nan": b"NaN"}
+PENDING: Final = "pending"
+"""Field that holds the token of a whole tensor, until the fields made of it are there."""
+MAX_ARRAY_BYTES: Final = 64 << 20
+"""Bytes of whole tensors that may be under way in a process."""
 _LINE_END: Final = b"}\n"
 _PROBLEM: Final = b'"%b":' % PROBLEM_KEY.encode()
 
 _numbers = count(1)
+_with_arrays: weakref.WeakSet[Arrival] = weakref.WeakSet()
 _readers: dict[Any, dict[Any, Callable[[bytes], Any]]] = {}
 
 
@@ -58,20 +64,64 @@ class _Copy(NamedTuple):
     size: int
     read: Callable[[bytes], Any]
 
+    def fill(self, line: bytes, *, metrics: bool) -> bytes:
+        """Return the line with the number in the place of the token."""
+        from ctypes import string_at
+
+        number = self.read(string_at(self.address, self.size))
+        return _replaced(line, self.token, number, metrics=metrics)
+
+    def give_up(self, line: bytes) -> bytes:
+        """Return the line with a NaN in the place of the token."""
+        return _replaced(line, self.token, float("nan"))
+
+
+class _Array(NamedTuple):
+    """One whole tensor under way.
+
+    Attributes:
+        token: What stands for it in the field :data:`PENDING`.
+        host: The pinned memory it is copied to.
+        make: Makes fields of it, in the place of that field.
+        lost: The fields when it never arrives.
+    """
+
+    token: bytes
+    host: Any
+    make: Callable[[Any], Mapping[str, Any]]
+    lost: Mapping[str, Any]
+
+    def fill(self, line: bytes, *, metrics: bool) -> bytes:
+        """Return the line with the fields."""
+        del metrics  # is about numbers
+        return self._put(line, self.make(self.host))
+
+    def give_up(self, line: bytes) -> bytes:
+        """Return the line with what is to be said without the tensor."""
+        return self._put(line, self.lost)
+
+    def _put(self, line: bytes, fields: Mapping[str, Any]) -> bytes:
+        kept = {key: fields[key] for key in fields if key != PROBLEM_KEY or _PROBLEM not in line}
+        return line.replace(b'"%b":"%b"' % (PENDING.encode(), self.token), dumps(kept)[1:-1])
+
 
 class Arrival:
-    """The numbers of one record that are still on their way; true while there are any.
+    """The tensors of one record that are still on their way; true while there are any.
 
     Args:
         metrics: Whether a truth value counts as 0 or 1.
+
+    Attributes:
+        array_bytes: Size of the whole tensors among them: making fields of those takes time.
     """
 
-    __slots__ = ("_copies", "_events", "_metrics")
+    __slots__ = ("__weakref__", "_copies", "_events", "_metrics", "array_bytes")
 
     def __init__(self, *, metrics: bool = False) -> None:
         self._metrics = metrics
-        self._copies: list[_Copy] = []
+        self._copies: list[_Copy | _Array] = []
         self._events: list[tuple[Any, Any, Any]] = []
+        self.array_bytes: int = 0
 
     def __bool__(self) -> bool:
         return bool(self._copies)
@@ -95,10 +145,57 @@ class Arrival:
         except Exception:
             return None
 
+    def take_array(
+        self,
+        value: Any,
+        make: Callable[[Any], Mapping[str, Any]],
+        lost: Mapping[str, Any],
+    ) -> str | None:
+        """Begin to copy a whole tensor from its device.
+
+        Args:
+            value: The tensor, for which :func:`on_device` holds.
+            make: Makes the fields of its record of the copy on the CPU: later, on another thread,
+                and without raising.
+            lost: The fields when the device fails.
+
+        Returns:
+            The text for the field :data:`PENDING`; None when it cannot be copied without waiting,
+            or too much is under way.
+        """
+        torch: Any = sys.modules.get("torch")
+        try:
+            size = value.numel() * value.element_size()
+            under_way = sum(other.array_bytes for other in list(_with_arrays))
+            if under_way + size > MAX_ARRAY_BYTES:
+                return None
+            host = self._copied(value, tuple(value.shape), torch)
+        except Exception:
+            return None
+        if host is None:
+            return None
+        self.array_bytes += size
+        _with_arrays.add(self)
+        token = _new_token()
+        self._copies.append(_Array(token.encode(), host, make, lost))
+        return token
+
     def _take(self, value: Any, torch: Any) -> str | None:
-        device = value.device
         read = _reader(value.dtype, torch)
-        if read is None or value.numel() != 1 or value.layout is not torch.strided:
+        if read is None or value.numel() != 1:
+            return None
+        host = self._copied(value, (), torch)
+        if host is None:
+            return None
+        token = _new_token()
+        size = host.element_size()
+        self._copies.append(_Copy(token.encode(), host, host.data_ptr(), size, read))
+        return token
+
+    def _copied(self, value: Any, shape: tuple[int, ...], torch: Any) -> Any:
+        """Begin to copy a tensor; return the pinned memory, None when that has to be waited for."""
+        device = value.device
+        if value.layout is not torch.strided:
             return None
         module = getattr(torch, device.type)
         capturing = getattr(module, "is_current_stream_capturing", None)
@@ -108,14 +205,11 @@ class Arrival:
         if not any(known == device for known, _, _ in self._events):
             event = _event_class(module)()
         # "cpu" said out loud: torch.set_default_device may say otherwise
-        host = torch.empty((), dtype=value.dtype, device="cpu", pin_memory=True)
-        host.copy_(value.detach().reshape(()), non_blocking=True)
+        host = torch.empty(shape, dtype=value.dtype, device="cpu", pin_memory=True)
+        host.copy_(value.detach().reshape(shape), non_blocking=True)
         if event is not None:
             self._events.append((device, module, event))
-        token = f"<device value {_nonce()}-{next(_numbers):x}>"
-        size = host.element_size()
-        self._copies.append(_Copy(token.encode(), host, host.data_ptr(), size, read))
-        return token
+        return host
 
     def begin(self, line: bytes) -> bool:
         """Mark the place in the work of each device behind which the copies are there.
@@ -149,11 +243,8 @@ class Arrival:
 
     def finished(self, line: bytes) -> bytes:
         """Return a line with the numbers, which have arrived, in the place of the tokens."""
-        from ctypes import string_at
-
         for copy in self._copies:
-            number = copy.read(string_at(copy.address, copy.size))
-            line = self._replaced(line, copy.token, number)
+            line = copy.fill(line, metrics=self._metrics)
         return line
 
     def failed(self, line: bytes, error: Exception, limit: int) -> bytes:
@@ -165,7 +256,7 @@ class Arrival:
             limit: Longest line.
         """
         for copy in self._copies:
-            line = self._replaced(line, copy.token, float("nan"))
+            line = copy.give_up(line)
         if _PROBLEM not in line:
             text = without_surrogates(f"lost on its device: {describe(error)}"[:200])
             longer = b"%b,%b%b}\n" % (line.removesuffix(_LINE_END), _PROBLEM, dumps(text))
@@ -173,15 +264,16 @@ class Arrival:
                 return longer
         return line
 
-    def _replaced(self, line: bytes, token: bytes, number: float) -> bytes:
-        if number - number != 0.0:
-            bare = _NOT_FINITE[repr(number)]
-            text = b'"%b"' % bare
-        else:
-            bare = text = dumps(+number if self._metrics else number)
-        line = line.replace(b'"%b"' % token, text)
-        # a processor of the user's may have put it into a text
-        return line.replace(token, bare) if token in line else line
+
+def _replaced(line: bytes, token: bytes, number: float, *, metrics: bool = False) -> bytes:
+    if number - number != 0.0:
+        bare = _NOT_FINITE[repr(number)]
+        text = b'"%b"' % bare
+    else:
+        bare = text = dumps(+number if metrics else number)
+    line = line.replace(b'"%b"' % token, text)
+    # a processor of the user's may have put it into a text
+    return line.replace(token, bare) if token in line else line
 
 
 def on_device(value: Any, kind: type[Any], torch: Any) -> bool:
@@ -239,8 +331,8 @@ def _bfloat16(data: bytes) -> float:
 _nonces: list[str] = []
 
 
-def _nonce() -> str:
+def _new_token() -> str:
     """Return text that nobody else's line holds by chance."""
     if not _nonces:
         _nonces.append(os.urandom(6).hex())
-    return _nonces[0]
+    return f"<device value {_nonces[0]}-{next(_numbers):x}>"

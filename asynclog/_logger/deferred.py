@@ -54,6 +54,8 @@ class Deferred:
 
     Attributes:
         waiting: The lines, oldest first; always the same object.
+        attended: Whether a thread of its own looks now and then, and has the time to make fields
+            of whole tensors.
         closed: Whether the pipeline has stopped, so that nobody would look any more.
         done: How many lines were put after they had waited.
     """
@@ -64,6 +66,7 @@ class Deferred:
         "_encoder",
         "_lock",
         "_since",
+        "attended",
         "closed",
         "done",
         "target",
@@ -75,6 +78,7 @@ class Deferred:
         self._best = best
         self._encoder = encoder
         self.waiting: deque[_Line] = deque()
+        self.attended: bool = False
         self.closed: bool = False
         self._lock = threading.Lock()
         self._since = 0.0
@@ -107,14 +111,18 @@ class Deferred:
         else:
             self.target.count_drop(level, "full")
 
-    def look(self, at_most: int = AT_ONCE, put: Put | None = None) -> None:
+    def look(
+        self, at_most: int = AT_ONCE, put: Put | None = None, *, patient: bool = False
+    ) -> None:
         """Put the lines whose numbers are there, in order; never waits for a device.
 
         Args:
             at_most: How many lines.
             put: Puts a line instead of the target's method; None from it means that there is no
                 room, and the line stays here.
+            patient: Whether the caller has the time to make fields of whole tensors.
         """
+        patient = patient or not self.attended
         # Two at a time would mix the order. Whoever does not get the lock leaves it to the other.
         lock, waiting = self._lock, self.waiting
         if not waiting or not self._claim(lock):
@@ -122,7 +130,7 @@ class Deferred:
         try:
             for _ in range(at_most):
                 first = waiting[0] if waiting else None
-                if first is None or not self._advance(first, put or self.target.put):
+                if first is None or not self._advance(first, put or self.target.put, patient):
                     return
                 # Not before it was put: what another thread logs meanwhile waits behind it.
                 if waiting and waiting[0] is first:
@@ -141,13 +149,13 @@ class Deferred:
             self._since = now
         return False
 
-    def _advance(self, first: _Line, put: Put) -> bool:
+    def _advance(self, first: _Line, put: Put, patient: bool) -> bool:
         """Put the oldest line if it is complete and there is room; say whether it was."""
         line, level, arrival = first
         self._since = time.monotonic()
         if arrival is not None:
             try:
-                if not arrival.arrived():
+                if not arrival.arrived() or (arrival.array_bytes and not patient):
                     return False
                 line = arrival.finished(line)
                 if b'","kind":"metrics","' in line:
@@ -170,6 +178,7 @@ class Deferred:
     def _after_fork(self) -> None:
         # They are the parent's, which puts them itself.
         self.waiting.clear()
+        self.attended = False
         self._lock = threading.Lock()
 
 
@@ -208,7 +217,7 @@ class Settling:
     def _look(self) -> bool:
         deferred = self._deferred
         if not self.done:
-            deferred.look(MAX_WAITING)
+            deferred.look(MAX_WAITING, patient=True)
             # what was dropped when the pipeline stopped is not waited for
             self.done = deferred.done >= self._goal or not deferred.waiting
         return self.done

@@ -41,7 +41,7 @@ def histogram_of(values: Any, bins: int) -> dict[str, Any]:
     torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
     numpy = numpy if hasattr(numpy, "ndarray") else None
     if on_device(values, kind, torch):
-        raise NoHistogramError("the values are on a device: move them to the CPU first")
+        raise NoHistogramError("the values are on a device, and not to be had without waiting")
     if is_tensor(kind, torch):
         values = values.detach().reshape(-1)
         if numpy is None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from .._complain import complain
+from .._line.arrival import PENDING, Arrival, on_device
 from .._line.encoder import Kind
-from .._line.problem import describe
+from .._line.plain import type_of
+from .._line.problem import PROBLEM_KEY, describe
 from .metrics import MetricsMethods
 from .numbers import Problems
 from .records import placed, text_of
@@ -85,6 +89,86 @@ class MediaStore:
             pass  # the collector has it already
 
 
+class _Shot:
+    """The image of one record, kept once its samples are there.
+
+    Args:
+        store: Where.
+        fields: Of the record: what the file is named after.
+    """
+
+    __slots__ = ("_kept", "_path", "_place", "_store")
+
+    def __init__(self, store: MediaStore, fields: dict[str, Any]) -> None:
+        self._store = store
+        self._place = fields["name"], fields.get("split"), fields.get("step")
+        self._path = ""
+        self._kept: os.PathLike[str] | bool = False
+
+    def fields(self, image: Any) -> dict[str, Any]:
+        """Keep an image; return the fields that refer to it, or say why not."""
+        from .pictures import NoPictureError, picture_of
+
+        try:
+            picture = picture_of(image)
+            extension = "png" if picture.encoding == "raw" else picture.encoding
+            self._path = media_path(*self._place, extension)
+            self._kept = self._store.keep(self._path, picture)
+        except NoPictureError as error:
+            return {"media": "dropped", PROBLEM_KEY: f"no image: {error}"}
+        except Exception as error:
+            return {"media": "dropped", PROBLEM_KEY: f"no image: {describe(error)}"}
+        size = {"width": picture.width, "height": picture.height}
+        return {"path": self._path, **size} if self._kept else {**size, "media": "dropped"}
+
+    def discard(self) -> None:
+        """Forget the image, because its record was not accepted."""
+        if self._kept:
+            self._store.discard(self._path, self._kept)
+
+
+def _histogram_fields(values: Any, bins: int) -> dict[str, Any]:
+    from .histogram import NoHistogramError, histogram_of
+
+    try:
+        return histogram_of(values, bins)
+    except NoHistogramError as error:
+        return {PROBLEM_KEY: f"no histogram: {error}"}
+    except Exception as error:
+        return {PROBLEM_KEY: f"no histogram: {describe(error)}"}
+
+
+def _add(
+    fields: dict[str, Any],
+    value: Any,
+    arrival: Arrival | None,
+    problems: Problems,
+    make: Callable[[Any], dict[str, Any]],
+    lost: dict[str, Any],
+) -> None:
+    """Add to a record what is made of an array: now, or when it has come from its device.
+
+    Args:
+        fields: Of the record.
+        value: The array.
+        arrival: Takes what is on a device.
+        problems: Gets to know why nothing could be made of it.
+        make: Makes the fields; the reason why not is one of them.
+        lost: The fields when the device fails.
+    """
+    token = None
+    if arrival is not None and on_device(value, type_of(value), sys.modules.get("torch")):
+        token = arrival.take_array(value, make, lost)
+    if token is not None:
+        fields[PENDING] = token
+        return
+    made = make(value)
+    problem = made.pop(PROBLEM_KEY, None)
+    if problem is not None:
+        problems.add(problem)
+    fields |= made
+
+
 class MediaMethods(MetricsMethods):
     """The methods for images, histograms and artifacts; a part of BoundLogger."""
 
@@ -108,9 +192,10 @@ class MediaMethods(MetricsMethods):
 
         Args:
             name: Its name, as of a metric; ``/`` makes directories.
-            image: A NumPy array or PyTorch tensor on the CPU of height x width (x channels),
-                channels first or last: integers 0 to 255, floats 0 to 1 or truth values. Or a PIL
-                image, or a PNG or JPEG file as bytes or by its path.
+            image: A NumPy array or PyTorch tensor of height x width (x channels), channels first
+                or last: integers 0 to 255, floats 0 to 1 or truth values. Or a PIL image, or a PNG
+                or JPEG file as bytes or by its path. A tensor on a device is copied in the
+                background, and the record written once it is there.
             caption: A text that goes with it.
             step: Step of the run.
             split: ``"train"``, ``"val"``, ...
@@ -118,30 +203,15 @@ class MediaMethods(MetricsMethods):
         """
         if self._gate.level > 20:
             return
-        from .pictures import NoPictureError, picture_of
-
-        problems = Problems()
+        problems, arrival = Problems(), self._arrival()
         fields: dict[str, Any] = {"name": text_of(name, problems)}
         placed(fields, step, split, problems)
         if caption is not None:
             fields["caption"] = caption
-        store = self._logger.system.media
-        path, kept = "", False
-        try:
-            picture = picture_of(image)
-            extension = "png" if picture.encoding == "raw" else picture.encoding
-            path = media_path(fields["name"], fields.get("split"), fields.get("step"), extension)
-            kept = store.keep(path, picture)
-            size = {"width": picture.width, "height": picture.height}
-            fields |= {"path": path, **size} if kept else {**size, "media": "dropped"}
-        except NoPictureError as error:
-            problems.add(f"no image: {error}")
-        except Exception as error:
-            problems.add(f"no image: {describe(error)}")
-        if not kept:
-            fields["media"] = "dropped"
-        if not self._send(IMAGE, fields, problems, show=show) and kept:
-            store.discard(path, kept)
+        shot = _Shot(self._logger.system.media, fields)
+        _add(fields, image, arrival, problems, shot.fields, {"media": "dropped"})
+        if not self._send(IMAGE, fields, problems, arrival, show=show):
+            shot.discard()
 
     def log_histogram(
         self,
@@ -155,12 +225,14 @@ class MediaMethods(MetricsMethods):
     ) -> None:
         """Log how many values are distributed, weights or gradients for instance.
 
-        Counted at the call, on its thread: about 10 ms for a million values in an array.
+        Counted at the call, on its thread: about 10 ms for a million values in an array. A tensor
+        on a device is copied in the background (64 MiB at most may be under way) and counted by
+        another thread.
 
         Args:
             name: Its name, as of a metric.
-            values: Numbers in a NumPy array, in a PyTorch tensor on the CPU, or any iterable of at
-                most a million. Those that are not finite are counted apart, as ``not_finite``.
+            values: Numbers in a NumPy array, in a PyTorch tensor, or any iterable of at most a
+                million. Those that are not finite are counted apart, as ``not_finite``.
             step: Step of the run.
             split: ``"train"``, ``"val"``, ...
             bins: Number of bins, 1 to 512.
@@ -168,9 +240,7 @@ class MediaMethods(MetricsMethods):
         """
         if self._gate.level > 20:
             return
-        from .histogram import NoHistogramError, histogram_of
-
-        problems = Problems()
+        problems, arrival = Problems(), self._arrival()
         fields: dict[str, Any] = {"name": text_of(name, problems)}
         placed(fields, step, split, problems)
         if type(bins) is not int or not 1 <= bins <= MAX_BINS:
@@ -178,13 +248,9 @@ class MediaMethods(MetricsMethods):
             bins = DEFAULT_BINS
         # all of it has to fit into one line
         bins = max(1, min(bins, self._logger.encoder.max_event_bytes // _BYTES_PER_BIN))
-        try:
-            fields |= histogram_of(values, bins)
-        except NoHistogramError as error:
-            problems.add(f"no histogram: {error}")
-        except Exception as error:
-            problems.add(f"no histogram: {describe(error)}")
-        self._send(HISTOGRAM, fields, problems, show=show)
+        count = partial(_histogram_fields, bins=bins)
+        _add(fields, values, arrival, problems, count, {"num": 0})
+        self._send(HISTOGRAM, fields, problems, arrival, show=show)
 
     def log_artifact(
         self,

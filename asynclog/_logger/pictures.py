@@ -47,7 +47,7 @@ def picture_of(image: Any) -> Picture:
         return _file(_read(image))
     torch = sys.modules.get("torch")
     if on_device(image, kind, torch):
-        raise NoPictureError("it is on a device: move it to the CPU first, image.cpu()")
+        raise NoPictureError("it is on a device, and not to be had without waiting")
     if is_tensor(kind, torch):
         return _tensor(image.detach(), torch)
     numpy = sys.modules.get("numpy")

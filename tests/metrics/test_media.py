@@ -216,12 +216,12 @@ def test_any_bytes_are_survived(data: bytes) -> None:
 def test_a_tensor_on_a_device_is_not_fetched(
     device: Any, pipeline: Pipeline, written: Written
 ) -> None:
-    """It would have to be waited for: the record says what to do."""
+    """What cannot be copied from there without waiting is left out; the record says so."""
     pipeline.get_logger().log_image("x", device.tensor(0.0, shape=(3, 4, 4)))
     pipeline.get_logger().log_histogram("x", device.tensor(0.0, shape=(3, 4, 4)))
     image, histogram = written()
-    assert "move it to the CPU" in image["log_error"]
-    assert "move them to the CPU" in histogram["log_error"]
+    assert "without waiting" in image["log_error"]
+    assert "without waiting" in histogram["log_error"]
 
 
 # Names
