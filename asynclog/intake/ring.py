@@ -20,6 +20,7 @@ FORMAT_VERSION: Final = 1
 MAGIC: Final = int.from_bytes(b"ASYNCLOG", "little")
 HEADER_BYTES: Final = 4096
 MAX_RING_SIZE: Final = 1 << 30
+_LAST: Final = (1 << 64) - 1
 
 # Words of the header page.
 _MAGIC, _VERSION, _SIZE = 0, 1, 2
@@ -156,19 +157,25 @@ class Ring:
         return ring
 
     @classmethod
-    def open(cls, path: Path) -> Ring:
+    def open(cls, path: Path, *, read_only: bool = False) -> Ring:
         """Map a ring that another process made.
+
+        Args:
+            path: The ring file.
+            read_only: Let nothing of it be changed.
 
         Raises:
             OSError: It cannot be opened.
             RingFormatError: It is no ring of this format.
         """
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        mode = os.O_RDONLY if read_only else os.O_RDWR
+        descriptor = os.open(path, mode | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             length = os.fstat(descriptor).st_size
             if length <= HEADER_BYTES:
                 raise RingFormatError(path, f"{length} bytes are too short")
-            mapping = mmap.mmap(descriptor, length)
+            access = mmap.ACCESS_READ if read_only else mmap.ACCESS_WRITE
+            mapping = mmap.mmap(descriptor, length, access=access)
         finally:
             os.close(descriptor)
         ring = cls(mapping, path, None)
@@ -207,7 +214,7 @@ class Ring:
                 f"it has format version {words[_VERSION]}, this asynclog reads {FORMAT_VERSION}; "
                 "recover it with the version that wrote it",
             )
-        if words[_SIZE] != self.size or self.size & (self.size - 1):
+        if words[_SIZE] != self.size or self.size & (self.size - 1) or self.size > MAX_RING_SIZE:
             raise RingFormatError(self.path, f"its size is {self.size}, not {words[_SIZE]}")
         if not 0 <= words[HEAD] - words[TAIL] <= self.size:
             raise RingFormatError(self.path, f"head {words[HEAD]} and tail {words[TAIL]} disagree")
@@ -260,7 +267,8 @@ class Ring:
 
     @stored.setter
     def stored(self, lines: int) -> None:
-        self.words[_STORED] = lines
+        # only a header that was overwritten counts as far
+        self.words[_STORED] = lines & _LAST
 
     @property
     def accepted(self) -> int:
@@ -331,7 +339,7 @@ class Ring:
         words[_COMMIT] = 0
         if intent is not None:
             words[_DEVICE], words[_INODE], words[_OFFSET] = intent[:3]
-            words[_LENGTH], words[_STORED_AFTER] = intent[3:]
+            words[_LENGTH], words[_STORED_AFTER] = intent.length, intent.stored_after & _LAST
             words[_COMMIT] = words[TAIL] + 1
 
     def unlinked(self) -> bool:

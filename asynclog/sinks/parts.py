@@ -92,15 +92,16 @@ class _Compressed:
         self._raw.close()
 
     def _read(self, size: int, offset: int | None = None) -> bytes:
-        if self.damaged:
-            return b""
+        found = bytearray()
         try:
             if offset is not None and self._file.tell() != offset:
                 self._file.seek(offset)
-            return self._file.read(size)
+            # a little at a time: what is read together with the damage is lost
+            while len(found) < size and (piece := self._file.read1(size - len(found))):
+                found += piece
         except (EOFError, gzip.BadGzipFile, zlib.error):
             self.damaged = True
-            return b""
+        return bytes(found)
 
 
 def open_part(path: Path) -> Part:

@@ -18,8 +18,9 @@ FIELDS: Final = ("time", "utc_time", "rank", "local_rank", "host", "pid", "run")
 """What may stand in braces. Times are ISO 8601's basic form, which every file system takes."""
 
 _UNFIT: Final = re.compile(r"[^\w.+@=, \[\]-]")
-_ADDITION: Final = r"(?:_rank\d+)?(?:\.[^/]+-\d+)?"
+_ADDITION: Final = r"(?:_rank(?P<added>\d+))?(?:\.[^/]+-\d+)?"
 """What :func:`expand` puts before an extension: the rank and the run's suffix."""
+_BACKUP: Final = re.compile(r"\.[1-9][0-9]{0,8}(?:\.gz)?$")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -80,11 +81,46 @@ def matching(template: str | os.PathLike[str], directory: Path) -> list[Path]:
         template: As for :func:`expand`.
         directory: The run directory.
     """
+    glob, pattern = _patterns(template)
+    return sorted(
+        path
+        for path in directory.glob(glob)
+        if pattern.fullmatch(path.relative_to(directory).as_posix()) and path.is_file()
+    )
+
+
+def matching_sets(template: str | os.PathLike[str], directory: Path) -> dict[Path, int | None]:
+    """Return the rotated sets in a run directory that a template may have stood for.
+
+    Args:
+        template: As for :func:`expand`.
+        directory: The run directory.
+
+    Returns:
+        The current file of each set, which may be missing while there are backups, and the rank
+        that its name tells, None when it tells none.
+    """
+    glob, pattern = _patterns(template)
+    found: dict[Path, int | None] = {}
+    for path in sorted({*directory.glob(glob), *directory.glob(f"{glob}.[1-9]*")}):
+        current = path.with_name(_BACKUP.sub("", path.name))
+        match = pattern.fullmatch(current.relative_to(directory).as_posix())
+        if match and path.is_file() and not path.is_symlink():
+            rank = match.groupdict().get("field") or match["added"] or ""
+            found[current] = int(rank) if rank.isdigit() else None
+    return found
+
+
+def _patterns(template: str | os.PathLike[str]) -> tuple[str, re.Pattern[str]]:
+    """Return for :meth:`pathlib.Path.glob`, and exactly, what a template may have stood for."""
     text = check_template(template)
     glob = regex = ""
     for literal, field, _, _ in Formatter().parse(text):
         glob += escape(literal) + ("*" if field else "")
-        regex += re.escape(literal) + ("[^/]+" if field else "")
+        regex += re.escape(literal)
+        if field:
+            ranked = field == "rank" and "(?P<field>" not in regex
+            regex += "(?P<field>[^/]+)" if ranked else "[^/]+"
     extension = PurePosixPath(text).suffix
     if extension:
         glob = f"{glob.removesuffix(extension)}*{extension}"
@@ -92,13 +128,7 @@ def matching(template: str | os.PathLike[str], directory: Path) -> list[Path]:
     else:
         glob, regex = f"{glob}*", regex + _ADDITION
     # two of them in a row mean something else
-    glob = re.sub(r"\*+", "*", glob)
-    fits = re.compile(regex).fullmatch
-    return sorted(
-        path
-        for path in directory.glob(glob)
-        if fits(path.relative_to(directory).as_posix()) and path.is_file()
-    )
+    return re.sub(r"\*+", "*", glob), re.compile(regex)
 
 
 def _as_text(value: Any) -> str:
