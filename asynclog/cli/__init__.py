@@ -1,10 +1,11 @@
-"""The command line: `asynclog demo`, `asynclog recover`, `asynclog replay`, `asynclog run`."""
+"""The command line: `asynclog run`, `asynclog collect`, and what else there is."""
 
 from __future__ import annotations
 
 import click
 
 from ._errors import Commands
+from .collect import collect as _collect
 from .demo import demo as _demo
 from .recover import recover as _recover
 from .replay import replay as _replay
@@ -19,6 +20,7 @@ Examples:
   asynclog recover runs/exp1      bring back what a killed process logged
   asynclog replay runs/exp1 --sink wandb    send what a backend has not got
   asynclog run -- torchrun --nproc-per-node 8 train.py
+  asynclog collect nats://node0:4222 --run exp1 --run-dir runs/exp1
 """
 
 
@@ -32,6 +34,7 @@ def main() -> None:
     """Structured logging through one bounded pipeline that loses nothing silently."""
 
 
+main.add_command(_collect)
 main.add_command(_demo)
 main.add_command(_recover)
 main.add_command(_replay)

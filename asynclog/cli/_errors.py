@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import click
 
@@ -30,3 +30,13 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except AsynclogError as error:
             raise Refused(str(error)) from error
+
+
+def only_cause(error: Exception) -> Exception:
+    """Return the one exception inside nested groups, or the group when it holds several."""
+    while isinstance(error, ExceptionGroup):
+        group = cast("ExceptionGroup[Exception]", error)
+        if len(group.exceptions) != 1:
+            return group
+        (error,) = group.exceptions
+    return error

@@ -28,7 +28,7 @@ from .published import read_tally
 from .pump import Collector
 from .rings import RingSet
 from .tally import Tally
-from .trail import Trail
+from .trail import Followed, Trail
 from .writer import SinkWriter
 
 RUN_LOCK = ".asynclog.lock"
@@ -195,9 +195,9 @@ def assemble(
         if sink is durable:
             continue
         if durable is not None and files is not None and getattr(sink, "follows", False):
-            followers.append(_follower(name, sink, run, durable, files))
+            followers.append(follower(name, sink, run, durable, files.written))
         else:
-            writers.append(SinkWriter(name, _made(sink)))
+            writers.append(SinkWriter(name, made_of(sink)))
     collector = Collector(
         rings,
         files,
@@ -219,15 +219,28 @@ def sink_names(plan: Plan) -> set[str]:
     return {name for name, sink in named(plan.sinks) if sink is not durable}
 
 
-def _follower(
-    name: str, sink: AnySink, run: Run, durable: JsonlFile, files: FileWriter
+def follower(
+    name: str,
+    sink: AnySink,
+    run: Run,
+    durable: JsonlFile,
+    written: Callable[[], Sequence[Followed]],
 ) -> Follower:
-    made: Any = _made(sink)
+    """Return what feeds a sink from the durable files.
+
+    Args:
+        name: Name of the sink in reports, and of its cursor.
+        sink: The sink.
+        run: The run it is told of.
+        durable: What the files are called.
+        written: Returns those that are written now.
+    """
+    made: Any = made_of(sink)
     trail = Trail(
         run.directory,
         name + run.suffix,
         getattr(made, "kinds", None),
-        written=files.written,
+        written=written,
         existing=matching(durable.path, run.directory),
     )
     return Follower(
@@ -239,7 +252,8 @@ def _follower(
     )
 
 
-def _made(sink: AnySink) -> Sink | BlockingSink:
+def made_of(sink: AnySink) -> Sink | BlockingSink:
+    """Return the sink itself, made if it is a declaration."""
     return sink.make() if isinstance(sink, SinkDeclaration) else sink
 
 

@@ -1,4 +1,4 @@
-"""Sinks of metrics that append to files: the rows or lines they make of a batch."""
+"""Sinks that append to files by rank, of metrics mostly: what they make of a batch."""
 
 from __future__ import annotations
 
@@ -84,6 +84,17 @@ class MetricsJsonlSink(RankedSink):
         for line in batch.lines:
             if kind_of(line) in ("metrics", "hparams"):
                 lines.setdefault(rank_of(parse(line)), []).append(line)
+        return {rank: b"\n".join([*found, b""]) for rank, found in lines.items()}
+
+
+class PerRankSink(RankedSink):
+    """Appends all lines as they are."""
+
+    def _content(self, batch: Batch) -> dict[int, bytes]:
+        lines: dict[int, list[bytes]] = {}
+        for line in batch.lines:
+            rank = rank_of(parse(line)) if b'"rank":' in line else 0
+            lines.setdefault(rank, []).append(line)
         return {rank: b"\n".join([*found, b""]) for rank, found in lines.items()}
 
 

@@ -1,0 +1,162 @@
+"""`asynclog collect`: the command's arguments, and what it says at the end."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ._errors import DONE, TROUBLE, Refused, only_cause
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskStatus
+
+    from .._settings import AnySink
+    from ..distributed.nats.collect import Collected, Collection
+
+EPILOG = """\b
+Examples:
+  asynclog collect nats://node0:4222 --run exp1 --run-dir runs/exp1
+  asynclog collect nats://node0:4222 --run exp1 --run-dir runs/exp1 --once
+  asynclog collect --run exp1 --run-dir runs/exp1 --sink tensorboard
+  asynclog collect --run exp1 --run-dir runs/exp1 \\
+      --sink '{"kind": "jsonl", "max_bytes": "1 GB", "backups": 20}'
+
+\b
+Password and token come from NATS_PASSWORD and NATS_TOKEN; NATS_USER, NATS_CREDS,
+NATS_NKEY, NATS_CA, NATS_CERT and NATS_KEY as in NATS's own command line.
+
+\b
+Exit codes:
+  0  all that was received is stored
+  1  the server had lost messages, or a sink has not got everything
+  2  wrong arguments, a directory in use, a server that cannot be reached (with --once)
+"""
+
+
+@click.command(epilog=EPILOG, short_help="Collect what many machines publish to NATS.")
+@click.argument("server", required=False)
+@click.option("--run", required=True, help="Name of the run: that of its run directories.")
+@click.option(
+    "--run-dir",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory to collect it in, of its own.",
+)
+@click.option(
+    "--sink",
+    "kinds",
+    multiple=True,
+    help="What else gets the records: wandb, tensorboard, ..., or JSON with settings.",
+)
+@click.option(
+    "--per-rank", is_flag=True, help="Also write a file for each rank, ranks/rank0.jsonl."
+)
+@click.option("--once", is_flag=True, help="End when all is stored that the server has now.")
+@click.option(
+    "--console-level",
+    default="INFO",
+    envvar="ASYNCLOG_CONSOLE_LEVEL",
+    help='Lowest level shown here, or "none".',
+    show_default=True,
+)
+@click.option(
+    "--ranks",
+    default="0",
+    envvar="ASYNCLOG_RANKS",
+    help='Ranks shown here: "0", "all", "0,3-5".',
+    show_default=True,
+)
+@click.pass_context
+def collect(
+    ctx: click.Context,
+    server: str | None,
+    run: str,
+    run_dir: Path,
+    kinds: tuple[str, ...],
+    per_rank: bool,
+    once: bool,
+    console_level: str,
+    ranks: str,
+) -> None:
+    """Collect a run that the collectors of many machines publish to NATS JetStream.
+
+    SERVER is nats://HOST:PORT, or several with commas; else NATS_URL. The records of all machines
+    and ranks come into one file, RUN_DIR/events.jsonl, each exactly once, from the beginning of the
+    run. It goes on until Ctrl-C, and where it was when it is started again.
+    """
+    from ..distributed.nats.collect import Collection
+    from ..sinks.nats import Nats
+
+    sinks = _sinks(kinds, per_rank, console_level, ranks)
+    collection = Collection(Nats(server), run, run_dir, sinks, once=once)
+    ctx.exit(_say(_run(collection), run_dir))
+
+
+def _sinks(kinds: tuple[str, ...], per_rank: bool, console_level: str, ranks: str) -> list[AnySink]:
+    from .._levels import parse_level
+    from ..distributed.job_console import JobConsole
+    from ..distributed.ranks import Ranks
+    from ..distributed.screen import Screen
+    from ..sinks import from_data
+    from ..sinks.per_rank import PerRank
+
+    sinks: list[AnySink] = [from_data(_data(kind)) for kind in kinds]
+    if per_rank:
+        sinks.append(PerRank())
+    chosen = Ranks.read(ranks)
+    if console_level != "none":
+        sinks.append(JobConsole(Screen(), chosen, parse_level(console_level, "console_level")))
+    return sinks
+
+
+def _data(text: str) -> object:
+    if not text.startswith("{"):
+        return {"kind": text}
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise Refused(f"--sink must be a kind or JSON ({error}), got: {text}") from None
+
+
+def _run(collection: Collection) -> Collected:
+    import anyio
+
+    async def finish_at_signals(*, task_status: TaskStatus[None]) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
+            async for _ in signals:
+                collection.finish()
+
+    async def main() -> Collected | None:
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(finish_at_signals)
+            collected = await collection.run()
+            tasks.cancel_scope.cancel()
+            return collected
+
+    try:
+        collected = anyio.run(main)
+    except ExceptionGroup as group:
+        raise only_cause(group) from None
+    assert collected is not None
+    return collected
+
+
+def _say(collected: Collected, run_dir: Path) -> int:
+    machines = f"{collected.hosts} machine{'' if collected.hosts == 1 else 's'}"
+    click.echo(f"{collected.records:,} new records of {machines} in {run_dir}", err=True)
+    status = DONE
+    if collected.lost:
+        click.echo(f"{collected.lost:,} messages were gone before they were received", err=True)
+        status = TROUBLE
+    if collected.foreign:
+        click.echo(f"{collected.foreign:,} messages of others left out", err=True)
+    for name, sink in collected.sinks.items():
+        for reason, count in sink.dropped.items():
+            click.echo(f"{name}: {count:,} {reason}", err=True)
+            status = TROUBLE
+    return status

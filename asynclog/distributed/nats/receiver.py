@@ -1,0 +1,218 @@
+"""Takes a run's stream from the server to the store, in order, through every interruption.
+
+The server lists it as a durable consumer, whose place is what was stored. But it is the store that
+says where to go on: after each interruption the consumer is made anew, behind the last message that
+was stored. So it does not matter what was sent and not received, or stored and not acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from ..._complain import complain
+from ...collector.worker import DaemonWorker
+from ...exceptions import AsynclogError, SettingError
+from ...sinks import nats_link, nats_stream
+from ...sinks.backend import BackendError, import_backend, readable
+from ...sinks.nats import Nats
+from ...sinks.nats_names import run_of, stream_name
+from .store import Received, Store
+
+RETRY_STEPS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
+"""Seconds before the next try when the server, or the disk, does not work; the last one until it
+does."""
+MOST: Final = 128
+"""Messages asked for at once: 16 MiB at most."""
+WAIT: Final = 1.0
+"""Seconds to wait for messages before looking whether all is well."""
+FORGOTTEN: Final = 86_400.0
+"""Seconds after which the server forgets a receiver that is gone."""
+_NEVER: Final = 86_400.0
+
+
+class UnknownRunError(SettingError):
+    """The server has no stream for a run."""
+
+    def __init__(self, run: str, known: list[str]) -> None:
+        rule = f"must be one that the server has ({', '.join(sorted(known)) or 'it has none'})"
+        super().__init__("run", rule, run)
+
+
+class Receiver:
+    """Receives one run.
+
+    Args:
+        settings: Where the server is, and as whom.
+        run: Name of the run.
+        store: Where to.
+        worker: The thread that writes.
+        hand_on: Called on the event loop with lines that are new, once they are stored.
+        once: End when all is stored that there is.
+    """
+
+    def __init__(
+        self,
+        settings: Nats,
+        run: str,
+        store: Store,
+        worker: DaemonWorker,
+        hand_on: Callable[[bytes], None],
+        *,
+        once: bool = False,
+    ) -> None:
+        self._settings = settings
+        self._run = run
+        self._store = store
+        self._worker = worker
+        self._hand_on = hand_on
+        self._once = once
+        self._ending = asyncio.Event()
+        self._told = False
+
+    def finish(self) -> None:
+        """Let :meth:`run` return soon; what it has in hand is stored."""
+        self._ending.set()
+
+    async def run(self) -> None:
+        """Receive until :meth:`finish`, or until all is there.
+
+        Raises:
+            MissingExtraError: The client is not installed.
+            UnknownRunError: There is no such run, and it was not to be waited for.
+            SettingError: A file that is needed to connect cannot be read.
+            BackendError: It did not work, and it was to be tried once.
+        """
+        failures = 0
+        while not self._ending.is_set():
+            before = self._store.sequence
+            try:
+                if await self._receive():
+                    return
+            except SettingError:
+                raise
+            except Exception as error:
+                problem = (
+                    error if isinstance(error, AsynclogError) else BackendError(readable(error))
+                )
+                if self._once:
+                    raise problem from None
+                failures = 0 if self._store.sequence > before else failures + 1
+                complain(f"{problem}; trying again", kind="receiver")
+                await self._rest(failures)
+
+    async def _receive(self) -> bool:
+        """Receive through one connection; return whether that was all."""
+        client = await nats_link.connect(self._settings, f"asynclog collect {self._store.receiver}")
+        try:
+            stream = client.jetstream(timeout=nats_link.CONNECT_TIMEOUT)
+            info = await self._stream(client, stream)
+            if info is None:
+                return True
+            self._store.begin(info.created.isoformat())
+            subscription = await self._subscribe(stream)
+            return await self._take_all(client, subscription, info.state.last_seq)
+        finally:
+            await nats_link.close(client)
+
+    async def _stream(self, client: Any, stream: Any) -> Any:
+        """Wait for the run's stream; return what the server says of it, None at the end."""
+        while (info := await nats_stream.info(stream, self._run)) is None:
+            if self._once:
+                names = [each.config.name for each in await stream.streams_info()]
+                raise UnknownRunError(self._run, [run for name in names if (run := run_of(name))])
+            if not self._told:
+                self._told = True
+                complain(f"nobody has published the run {self._run} yet: waiting")
+            await self._rest(len(RETRY_STEPS))
+            if self._ending.is_set():
+                return None
+            if not client.is_connected:
+                raise BackendError("the connection to the server is lost")
+        return info
+
+    async def _subscribe(self, stream: Any) -> Any:
+        """Make our consumer anew, behind the last message that was stored."""
+        api = import_backend("nats.js.api", "nats", nats_link.FEATURE)
+        errors = import_backend("nats.js.errors", "nats", nats_link.FEATURE)
+        name, consumer = stream_name(self._run), f"asynclog-{self._store.receiver}"
+        try:
+            await stream.delete_consumer(name, consumer)
+        except errors.NotFoundError:
+            pass
+        await stream.add_consumer(
+            name,
+            api.ConsumerConfig(
+                durable_name=consumer,
+                description=f"asynclog collect on {os.uname().nodename}",
+                deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE,
+                opt_start_seq=self._store.sequence + 1,
+                ack_policy=api.AckPolicy.ALL,
+                # nothing is sent twice behind our back: we make the consumer anew instead
+                ack_wait=_NEVER,
+                max_ack_pending=-1,
+                inactive_threshold=FORGOTTEN,
+            ),
+        )
+        return await stream.pull_subscribe_bind(durable=consumer, stream=name)
+
+    async def _take_all(self, client: Any, subscription: Any, last: int) -> bool:
+        """Take messages until the end, or until one is missing; return whether that was all."""
+        expected = 1
+        while not self._ending.is_set():
+            if self._once and self._store.sequence >= last:
+                return True
+            try:
+                messages = await subscription.fetch(MOST, timeout=WAIT)
+            except TimeoutError:
+                if not client.is_connected:
+                    raise BackendError("the connection to the server is lost") from None
+                if self._once and (await subscription.consumer_info()).num_pending == 0:
+                    return True
+                continue
+            received: list[Received] = []
+            for message in messages:
+                place = message.metadata.sequence
+                if place.consumer != expected:
+                    break
+                expected += 1
+                received.append(Received(place.stream, _identity(message.headers), message.data))
+            if received:
+                await self._write(received)
+                await messages[len(received) - 1].ack()
+            if len(received) < len(messages):
+                # one was lost on the way
+                return False
+        return True
+
+    async def _write(self, messages: list[Received]) -> None:
+        failures = 0
+        while True:
+            try:
+                content = await self._worker.run(self._store.take, messages)
+            except OSError as error:
+                if self._once:
+                    raise
+                failures += 1
+                complain(f"cannot write what is received, will try again: {error}", kind="file")
+                await self._rest(failures)
+                if self._ending.is_set():
+                    return
+            else:
+                if content:
+                    self._hand_on(content)
+                return
+
+    async def _rest(self, failures: int) -> None:
+        pause = RETRY_STEPS[min(max(failures, 1), len(RETRY_STEPS)) - 1]
+        try:
+            async with asyncio.timeout(pause):
+                await self._ending.wait()
+        except TimeoutError:
+            pass
+
+
+def _identity(headers: Mapping[str, str] | None) -> str | None:
+    return None if headers is None else headers.get("Nats-Msg-Id")
