@@ -10,11 +10,15 @@ import logging
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Any, Final, TypeAlias
 
 from .._lifecycle import default_pipeline
 
 Way: TypeAlias = Callable[[logging.Logger, logging.LogRecord], None]
+
+RUN: Final = "_asynclog_run"
+"""Attribute of a record that is sent to another process: the run that it is in already."""
 
 
 def joined(plain: Way) -> Way:
@@ -36,6 +40,8 @@ def joined(plain: Way) -> Way:
         if reached and _is_shut_off(logger) and all(map(_is_null, reached)):
             # a library keeps it to itself
             return
+        if any(map(_is_sender, reached)):
+            record.__dict__[RUN] = str(default_pipeline().run_dir)
         for each in reached:
             if isinstance(each, kind):
                 # the program sends it into a pipeline itself
@@ -49,6 +55,11 @@ def joined(plain: Way) -> Way:
                 each.handle(record)
 
     return call_handlers
+
+
+def has_joined(record: logging.LogRecord, run_dir: Path | None) -> bool:
+    """Say whether a record that another process has sent is in a run already."""
+    return record.__dict__.get(RUN) == str(run_dir)
 
 
 def _in_run() -> bool:
@@ -78,6 +89,12 @@ def _is_shut_off(logger: logging.Logger) -> bool:
 
 def _is_null(handler: logging.Handler) -> bool:
     return isinstance(handler, logging.NullHandler)
+
+
+def _is_sender(handler: logging.Handler) -> bool:
+    """Say whether a handler sends records to another process."""
+    module = sys.modules.get("logging.handlers")
+    return module is not None and isinstance(handler, module.SocketHandler)
 
 
 def _is_console(handler: logging.Handler) -> bool:

@@ -24,8 +24,10 @@ STANDARD: Final = frozenset((*_ATTRIBUTES, "asctime", "message", "taskName"))
 """Attributes that every record has, or gets when it is formatted; all others are fields."""
 _LAST: Final = _ATTRIBUTES[-1]
 
-# What structlog and uvicorn hand on for their own formatters.
-_MARKS: Final = frozenset(("_record", "_from_structlog", "_logger", "_name", "color_message"))
+# What structlog and uvicorn hand on for their own formatters, and the launcher for its own use.
+_MARKS: Final = frozenset(
+    ("_record", "_from_structlog", "_logger", "_name", "color_message", "_asynclog_run")
+)
 _UNKNOWN: Final = ("(unknown file)", "(unknown function)")
 _MAIN_PROCESS: Final = "MainProcess"
 _KNOWN_LEVELS: Final = frozenset(name.upper() for name in METHODS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -244,6 +245,21 @@ def test_level_of_a_handler(job: Any) -> None:
     )
     _run(job, "errors:errors", "sh", "-c", "echo one; echo two >&2")
     assert [line.rpartition(" ")[2] for line in _shown(job)] == ["two"]
+
+
+def test_documented_handlers(job: Any, ranks: Callable[..., str]) -> None:
+    """The handlers of the guide do what it says: loggers from a level on, and files for all."""
+    guide = Path(__file__).parents[2] / "docs" / "how-to" / "launcher-handlers.md"
+    code = re.search(r"```\{code-block\} python\n(.*?)```", guide.read_text(), re.DOTALL)
+    assert code is not None
+    job.program(code[1], "my_handlers.py")
+    options = ("--handlers", "my_handlers:make", "--console-level", "none")
+    done = job.run(sys.executable, ranks(WORKER, 2), options=options)
+    assert done.returncode == 0, done.stderr
+    shown = {line.split(" ", 2)[2] for line in done.stderr.splitlines()}
+    assert shown == {f"{NODE}.0 app.part:careful  rows=5", f"{NODE}.0 complained"}
+    names = {path.name for path in (job.directory / "worker_logs").glob("*/*")}
+    assert names == {f"{HOST}[0].log", f"{HOST}[1].log"}
 
 
 def test_only_this_job(job: Any) -> None:
