@@ -10,6 +10,7 @@ from .demo import demo as _demo
 from .recover import recover as _recover
 from .replay import replay as _replay
 from .run import run as _run
+from .tail import tail as _tail
 
 __all__ = ["main"]
 
@@ -20,6 +21,7 @@ Examples:
   asynclog recover runs/exp1      bring back what a killed process logged
   asynclog replay runs/exp1 --sink wandb    send what a backend has not got
   asynclog run -- torchrun --nproc-per-node 8 train.py
+  asynclog tail runs/exp1 -f --level warning    what the run logs, all ranks
   asynclog collect nats://node0:4222 --run exp1 --run-dir runs/exp1
 """
 
@@ -39,3 +41,4 @@ main.add_command(_demo)
 main.add_command(_recover)
 main.add_command(_replay)
 main.add_command(_run)
+main.add_command(_tail)

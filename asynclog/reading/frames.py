@@ -8,7 +8,7 @@ microseconds. The whole table is in memory: filter first.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
@@ -22,6 +22,7 @@ Type: TypeAlias = Literal["time", "bool", "int", "float", "text"]
 
 _NOT_FINITE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _LARGEST: Final = 2**63 - 1
+_type_of: Callable[[Any], type[object]] = type
 
 
 class Column(NamedTuple):
@@ -140,7 +141,7 @@ def _times(values: list[Any]) -> Column:
 
 
 def _typed(values: list[Any]) -> Column:
-    kinds: set[type] = {type(value) for value in values} - {type(None)}
+    kinds = {_type_of(value) for value in values if value is not None}
     if kinds <= {str}:
         texts = {value for value in values if value is not None}
         if not texts or not texts <= _NOT_FINITE.keys():

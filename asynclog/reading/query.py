@@ -28,6 +28,7 @@ class Filters(TypedDict, total=False):
         since: Earliest time, see :func:`~asynclog.reading.times.parse_when`.
         until: Time before which the events were logged.
         where: Expression over the fields: ``status >= 500 and "/api" in path``.
+        quiet: False leaves out what the console leaves out, such as metrics.
     """
 
     level: int | str | None
@@ -37,6 +38,7 @@ class Filters(TypedDict, total=False):
     since: When | None
     until: When | None
     where: str | None
+    quiet: bool
 
 
 class Counts:
@@ -94,6 +96,7 @@ class Query:
         self._kinds: Container[str] | None = (kind,) if isinstance(kind, str) else kind
         self._ranks: Container[int] | None = (ranks,) if isinstance(ranks, int) else ranks
         self._logger = filters.get("logger")
+        self._quiet = filters.get("quiet", True)
         self._where: Test | None = None if where is None else compile_expression(where)
 
     def may_hold(self, raw: bytes) -> bool:
@@ -128,6 +131,8 @@ class Query:
         if self._level and LEVELS.get(event.get("level", "info"), 0) < self._level:
             return False
         if self._kinds is not None and event.get("kind", PLAIN) not in self._kinds:
+            return False
+        if not self._quiet and event.get("quiet") is True:
             return False
         if self._ranks is not None:
             rank: object = event.get("rank")

@@ -236,7 +236,7 @@ class TestWhichFiles:
         """A directory without events, or none at all, is refused with what to do."""
         if made:
             run_dir.mkdir()
-        with pytest.raises(NoRunError, match="Give a run directory|Give the run directory"):
+        with pytest.raises(NoRunError, match=r"Give (a|the) run directory"):
             read_run(run_dir)
 
     def test_the_current_file_may_be_missing(self, run_dir: Path, line: Any):
