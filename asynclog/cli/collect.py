@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ._errors import DONE, TROUBLE, Refused, only_cause
+from ._errors import DONE, TROUBLE, only_cause
+from ._sinks import HELP, declared
 
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
@@ -50,7 +50,7 @@ Exit codes:
     "--sink",
     "kinds",
     multiple=True,
-    help="What else gets the records: wandb, tensorboard, ..., or JSON with settings.",
+    help=HELP,
 )
 @click.option(
     "--per-rank", is_flag=True, help="Also write a file for each rank, ranks/rank0.jsonl."
@@ -101,25 +101,15 @@ def _sinks(kinds: tuple[str, ...], per_rank: bool, console_level: str, ranks: st
     from ..distributed.job_console import JobConsole
     from ..distributed.ranks import Ranks
     from ..distributed.screen import Screen
-    from ..sinks import from_data
     from ..sinks.per_rank import PerRank
 
-    sinks: list[AnySink] = [from_data(_data(kind)) for kind in kinds]
+    sinks: list[AnySink] = [*declared(kinds)]
     if per_rank:
         sinks.append(PerRank())
     chosen = Ranks.read(ranks)
     if console_level != "none":
         sinks.append(JobConsole(Screen(), chosen, parse_level(console_level, "console_level")))
     return sinks
-
-
-def _data(text: str) -> object:
-    if not text.startswith("{"):
-        return {"kind": text}
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise Refused(f"--sink must be a kind or JSON ({error}), got: {text}") from None
 
 
 def _run(collection: Collection) -> Collected:

@@ -6,11 +6,15 @@ from pathlib import Path
 
 import click
 
+from ._sinks import HELP, declared
+
 EPILOG = """\b
 Examples:
   asynclog run -- python train.py
   asynclog run --run-dir runs/exp1 -- torchrun --nproc-per-node 8 train.py
   asynclog run --ranks all --console-level WARNING -- mpirun -n 4 train
+  asynclog run --nats nats://node0:4222 --run-dir runs/exp1 -- torchrun train.py
+  asynclog run --sink wandb --sink tensorboard -- python train.py
 
 \b
 Exit codes:
@@ -53,6 +57,13 @@ Exit codes:
     help='Handlers of logging that get all records: "auto", "none", or a function as MODULE:NAME.',
     show_default=True,
 )
+@click.option(
+    "--nats",
+    "server",
+    envvar="ASYNCLOG_NATS",
+    help="Publish all records to this server, nats://HOST:PORT, for asynclog collect.",
+)
+@click.option("--sink", "kinds", multiple=True, help=HELP)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
 def run(
@@ -62,6 +73,8 @@ def run(
     console_level: str,
     ranks: str,
     handlers: str,
+    server: str | None,
+    kinds: tuple[str, ...],
     command: tuple[str, ...],
 ) -> None:
     """Run COMMAND; what it and all processes below it log and print goes into one run.
@@ -72,7 +85,9 @@ def run(
     """
     from ..distributed.launcher import launch
     from ..distributed.program import CannotStartError
+    from ..sinks import Nats
 
+    sinks = [*declared(kinds), *([Nats(server)] if server else [])]
     try:
         status = launch(
             command,
@@ -81,6 +96,7 @@ def run(
             console_level=console_level,
             ranks=ranks,
             handlers=handlers,
+            sinks=sinks,
         )
     except CannotStartError as error:
         click.echo(f"asynclog: {error}", err=True)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from .._levels import INFO
+from ..typing import SinkDeclaration
 from .node_loggers import AUTO
 from .program import Program, check, exit_status
 from .watch import Watch
@@ -19,6 +20,7 @@ def launch(
     console_level: int | str = INFO,
     ranks: str = "0",
     handlers: str = AUTO,
+    sinks: Sequence[SinkDeclaration] = (),
 ) -> int:
     """Run a command; return the exit status that the launcher should have.
 
@@ -32,12 +34,13 @@ def launch(
         ranks: Which ranks the console shows: ``"0"``, ``"all"``, ``"0,3-5"``.
         handlers: Handlers of `logging` that get all records: ``"auto"``, ``"none"`` or
             ``"module:function"``.
+        sinks: What else gets all records.
 
     Raises:
         SettingError: A setting breaks its rule; nothing was started.
         CannotStartError: The command cannot be started.
     """
-    watch = Watch(command, run_dir, level, console_level, ranks, handlers)
+    watch = Watch(command, run_dir, level, console_level, ranks, handlers, sinks)
     check(command[0])
     program = Program()
     watch.start(program.output, (os.fstat(pipe).st_ino for pipe in program.output))

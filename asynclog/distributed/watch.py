@@ -21,6 +21,7 @@ from ..collector.stats import Report
 from ..intake.spool import Spool
 from ..pipeline import Pipeline
 from ..sinks import JsonlFile
+from ..typing import SinkDeclaration
 from .crash import CrashReport, cause
 from .deaths import Death, Deaths
 from .inject.sitecustomize import OUTPUT
@@ -57,6 +58,7 @@ class Watch:
         ranks: Which ranks the console shows: ``"0"``, ``"all"``, ``"0,3-5"``.
         handlers: Handlers of `logging` that get all records: ``"auto"``, ``"none"`` or
             ``"module:function"``.
+        sinks: What else gets all records.
 
     Attributes:
         pid: The process that runs the job.
@@ -73,6 +75,7 @@ class Watch:
         console_level: int | str,
         ranks: str,
         handlers: str = AUTO,
+        sinks: Sequence[SinkDeclaration] = (),
     ) -> None:
         self._level = (
             NOTHING if console_level == "none" else parse_level(console_level, "console_level")
@@ -94,6 +97,7 @@ class Watch:
         self._sinks: list[AnySink] = [
             JsonlFile(),
             JobConsole(self._screen, chosen, self._level),
+            *sinks,
         ]
         self._configure(sinks=self._sinks)
         self._loggers: NodeLoggers | None = None
@@ -164,6 +168,10 @@ class Watch:
             self._loggers.leave()
         if report.dropped:
             complain(f"lost: {', '.join(f'{n} ({why})' for why, n in report.dropped.items())}")
+        for name, sink in report.sinks.items():
+            if unsent := sink.dropped.get("unsent"):
+                again = f"asynclog replay {report.run_dir} --sink {name}"
+                complain(f"{name} has not got {unsent} records; to send them: {again}")
         return report
 
     def failed_rank(self) -> bool:

@@ -120,7 +120,8 @@ class Collection:
         """Keep everybody else out of the run directory, and close what was opened in it."""
         directory = self._plan.run_dir
         make_directories(directory)
-        spool = Spool(directory)
+        spool_dir = os.environ.get("ASYNCLOG_SPOOL_DIR")
+        spool = Spool(directory, Path(spool_dir) if spool_dir else None)
         spool.prepare()
         if not spool.elect():
             raise InUseError(directory)
