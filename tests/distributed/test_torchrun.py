@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,3 +163,35 @@ def test_restarts(job: Any) -> None:
         assert "attempt 1" in job.printed(rank=rank)
     assert not (job.run_dir / "crash.json").exists()
     assert "rank 1 ended with exit status 1" in done.stderr
+
+
+@pytest.mark.slow
+def test_documented_job(job: Any) -> None:
+    """The job of the guide runs: each record once, and a file for each worker if asked for."""
+    guide = (Path(__file__).parents[2] / "docs" / "how-to" / "launching.md").read_text()
+    found = re.search(
+        r"```\{code-block\} python\n(# train.py.*?)```\n+```sh\n(.*?)\n```", guide, re.DOTALL
+    )
+    assert found is not None
+    job.program(found[1], "train.py")
+    done = subprocess.run(
+        ["sh", "-c", found[2].replace("torchrun", f"{sys.executable} -m torch.distributed.run")],
+        cwd=job.directory,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "ASYNCLOG_LOG_DIR": "worker_logs"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[rank 0] sum: 1.0\n"
+    job.run_dir = job.directory / "runs" / "exp1"
+    steps = Counter((event["rank"], event["event"]) for event in job.events() if "loss" in event)
+    assert steps == {(rank, f"step {number}"): 1 for rank in range(2) for number in range(10)}
+    for rank in range(2):
+        [path] = job.directory.glob(f"worker_logs/*/*[[]{rank}].log")
+        lines = [line.split(":", 3)[3] for line in path.read_text().splitlines()]
+        said = [line for line in lines if "step" in line]
+        assert said == [f"INFO: train:step {n}  loss={rank}.0" for n in range(10)]
+        assert "INFO: sum: 1.0" in lines
