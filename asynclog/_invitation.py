@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
+
+from ._complain import complain
 
 VARIABLE: Final = "ASYNCLOG_JOIN"
 """Where the invitation stands in the environment, as JSON."""
@@ -65,12 +67,32 @@ class Invitation:
             return None
         try:
             data: Any = json.loads(text)
-            numbers = [data[name] for name in ("level", "ring_size", "max_event_bytes")]
-            if all(type(number) is int for number in numbers) and type(data["run_dir"]) is str:
+            if all(fits(data[name]) for name, fits in _FITS.items()):
                 return cls(**data)
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             pass
+        complain(f"{VARIABLE} is no invitation of this version and is not used", kind="invitation")
         return None
+
+
+def _is_level(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_path(value: object) -> bool:
+    return type(value) is str and "\0" not in value and os.path.isabs(value)
+
+
+_FITS: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "run_dir": _is_path,
+    "spool_dir": lambda value: value is None or _is_path(value),
+    "level": _is_level,
+    "levels": lambda value: all(map(_is_level, cast("dict[str, object]", value).values())),
+    "ring_size": lambda value: type(value) is int and value > 0 and not value & (value - 1),
+    "max_event_bytes": lambda value: type(value) is int and value > 0,
+    "exception_text": lambda value: type(value) is bool,
+    "launcher": lambda value: type(value) is bool,
+}
 
 
 def withdraw(before: str | None, environment: MutableMapping[str, str] = os.environ) -> None:

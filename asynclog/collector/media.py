@@ -6,6 +6,7 @@ was not finished: same name, same bytes.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections import Counter
@@ -25,6 +26,8 @@ NAME: Final = "media"
 """Name under which images are counted, beside the sinks."""
 RETRY: Final = 0.5
 """Seconds before a write that failed is tried again."""
+_HOPELESS: Final = (errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""What is wrong with a name, and will be the next time."""
 _FRESH: Final = 1_000_000_000
 """Nanoseconds for which a change may hide another one: time stamps of files have ticks."""
 
@@ -66,15 +69,26 @@ class MediaFiles:
         except FileNotFoundError:
             return
         except ValueError as error:
-            self.dropped["failed"] += 1
-            complain(f"an image was lost: {error}", kind="media")
+            self._fail(error)
         else:
             if content is None:
                 self.dropped["full"] += 1
             else:
-                _write(self._run_dir / snapshot.path, content)
-                self.written += 1
+                self._store(self._run_dir / snapshot.path, content)
         path.unlink(missing_ok=True)
+
+    def _store(self, path: Path, content: bytes) -> None:
+        try:
+            _write(path, content)
+            self.written += 1
+        except OSError as error:
+            if error.errno not in _HOPELESS:
+                raise
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self.dropped["failed"] += 1
+        complain(f"an image was lost: {error}", kind="media")
 
 
 class MediaWriter:

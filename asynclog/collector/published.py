@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -17,8 +18,10 @@ STATS_FILE: Final = "collector.json"
 def publish_tally(spool: Spool, tally: Tally) -> None:
     """Store the counts where other processes of the run find them."""
     temporary = spool.path / f"{STATS_FILE}.tmp"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     with suppress(OSError):
-        temporary.write_text(json.dumps(tally.as_data()))
+        with open(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
+            json.dump(tally.as_data(), file)
         temporary.replace(spool.path / STATS_FILE)
 
 

@@ -151,8 +151,12 @@ def _feed(feed: Feed, trail: Trail, run: Run, from_start: bool) -> Replayed:
 def _settings(directory: Path) -> Mapping[str, Any]:
     try:
         data = json.loads((directory / SETTINGS).read_text())
-        if data["version"] == 1:
-            return data
+        if data["version"] != 1:
+            raise ValueError(f"it has version {data['version']}, this asynclog reads 1")
+        datetime.fromisoformat(data["started"])
+        if type(data["sinks"]) is not dict or not isinstance(from_data(data["durable"]), JsonlFile):
+            raise ValueError("it does not describe a run")
+        return data
     except FileNotFoundError:
         pass
     except (OSError, ValueError, KeyError, TypeError) as error:

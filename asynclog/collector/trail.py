@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from types import NoneType
 from typing import Any, Final, Protocol
 
 from .._complain import complain
@@ -86,7 +87,7 @@ class Trail:
                 if not from_start:
                     journal.to_end()
             return None
-        self._saved = {path: Place(*place) for path, place in saved["places"].items()}
+        self._saved = saved["places"]
         # a file that came while no collector of ours lived is read as well
         for path in {*self._existing, *map(self._run_dir.joinpath, self._saved)}:
             self._journal(path)
@@ -180,11 +181,11 @@ class Trail:
     def _load(self) -> dict[str, Any] | None:
         try:
             data = json.loads(self._cursor.read_text())
-            if data["version"] == 1 and isinstance(data["places"], dict):
-                return data
+            if data["version"] == 1 and isinstance(data["state"], (dict, NoneType)):
+                return data | {"places": _places(data["places"])}
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass
         complain(f"sink {self._name}: its cursor {self._cursor} cannot be read and is not used")
         return None
@@ -197,6 +198,20 @@ class Trail:
                 "give the JsonlFile more backups",
                 kind=f"gap {self._name}",
             )
+
+
+def _places(data: Any) -> dict[str, Place]:
+    """Return places by path, all of them inside the run directory.
+
+    Raises:
+        ValueError: They are not, or are no places.
+    """
+    places = {path: Place(*place) for path, place in data.items()}
+    for path, place in places.items():
+        inside = not os.path.isabs(path) and ".." not in Path(path).parts
+        if not inside or type(place.mark) is not str or type(place.offset) is not int:
+            raise ValueError(f"no place in the run directory: {path}")
+    return places
 
 
 def _filter(kinds: Iterable[str] | None) -> Callable[[bytes], bytes]:

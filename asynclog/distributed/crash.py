@@ -16,6 +16,7 @@ from .._json import dumps, loads
 from .._origin import without_origin
 from ..sinks.escape import escape
 from ..sinks.render import local_time, render
+from ..sinks.rotation import FILE_MODE
 from .deaths import Death
 from .job_console import PLACE
 from .last_records import LAST_RECORDS, last_records
@@ -213,5 +214,7 @@ def _utc(seconds: float) -> str:
 
 def _replace(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(temporary, flags, FILE_MODE), "wb") as file:
+        file.write(content)
     os.replace(temporary, path)

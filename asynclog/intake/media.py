@@ -9,6 +9,7 @@ It appears under its name only once it is whole, so a kill leaves nothing half-m
 from __future__ import annotations
 
 import os
+import stat
 import time
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -79,6 +80,8 @@ class MediaSpool:
         header: dict[str, object] = {"path": path, **picture._asdict()}
         del header["data"]
         data = memoryview(picture.data).cast("B")
+        if self.path.is_symlink():
+            return None
         if self._waiting_bytes() + len(data) > MAX_WAITING:
             self._mark_dropped(path)
             return None
@@ -89,8 +92,15 @@ class MediaSpool:
 
     def waiting(self) -> list[Path]:
         """Return the snapshots, the oldest first."""
+        if self.path.is_symlink():
+            return []
         try:
-            return sorted(self.path.glob(f"*{_SUFFIX}"))
+            with os.scandir(self.path) as entries:
+                return sorted(
+                    self.path / entry.name
+                    for entry in entries
+                    if entry.name.endswith(_SUFFIX) and not entry.is_dir(follow_symlinks=False)
+                )
         except OSError:
             return []
 
@@ -109,6 +119,8 @@ class MediaSpool:
             OSError: It cannot be read.
             ValueError: It is none.
         """
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise ValueError(f"{path.name} is no file")
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:
             try:
@@ -117,6 +129,8 @@ class MediaSpool:
                 if "encoding" not in header:
                     return Snapshot(target, None)
                 shape = (header["width"], header["height"], header["channels"])
+                if not all(type(number) is int and number >= 0 for number in shape):
+                    raise ValueError(f"no snapshot: it measures {list(shape)}")
                 return Snapshot(target, Picture(header["encoding"], *shape, file.read()))
             except (KeyError, TypeError) as error:
                 raise ValueError(f"no snapshot: {error}") from error

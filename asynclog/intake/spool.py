@@ -97,13 +97,23 @@ class Spool:
         return True
 
     def elect(self) -> bool:
-        """Try to become the collector of the run on this machine; say whether we are."""
+        """Try to become the collector of the run on this machine; say whether we are.
+
+        Raises:
+            SpoolError: The directory is not safe, or its lock is no file.
+        """
         while True:
             try:
                 return self.lock.acquire(create=True)
             except FileNotFoundError:
                 # The last collector removed the directory between the two.
                 self.prepare()
+            except OSError as error:
+                if error.errno not in (errno.ELOOP, errno.EISDIR):
+                    raise
+                raise SpoolError(
+                    self.lock.path, "must be a file, not a link", "Remove it"
+                ) from error
 
     def changed(self) -> int:
         """Return a number that changes when a ring comes or goes, -1 when the directory is gone."""
