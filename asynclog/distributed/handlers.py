@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TextIO, TypeAlias, cast
 
+from .._complain import complain
 from .._levels import parse_level
 from ..exceptions import SettingError
 from ..sinks.rotation import FILE_MODE, make_directories
@@ -78,9 +79,6 @@ class WorkerFiles(logging.Handler):
         directory: Where the files lie.
         workers: Ranks of each machine whose records are taken; None for all.
         level: Lowest level.
-
-    Raises:
-        SettingError: The directory cannot be made.
     """
 
     def __init__(
@@ -93,12 +91,7 @@ class WorkerFiles(logging.Handler):
         self.setFormatter(logging.Formatter(FORMAT, DATE_FORMAT))
         self._directory = directory
         self._workers = workers
-        self._files: dict[Path, TextIO] = {}
-        try:
-            make_directories(directory)
-        except OSError as error:
-            rule = f"must be a directory that can be written ({error.strerror})"
-            raise SettingError("log_dir", rule, str(directory)) from error
+        self._files: dict[str, TextIO] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""
@@ -108,8 +101,11 @@ class WorkerFiles(logging.Handler):
         try:
             text = self.format(record)
             self._file(hostname, local_rank).write(f"{text}\n")
-        except Exception:
-            self.handleError(record)
+        except Exception as error:
+            complain(
+                f"{self._directory}: {type(error).__name__}: {error}; the record is left out",
+                kind="worker files",
+            )
 
     def close(self) -> None:
         """Close the files."""
@@ -132,16 +128,17 @@ class WorkerFiles(logging.Handler):
 
     def _file(self, hostname: str, local_rank: int | None) -> TextIO:
         host = _UNFIT.sub("_", hostname).lstrip(".") or "_"
-        if local_rank is not None and len(self._files) < MAX_FILES:
-            host += f"[{local_rank}]"
-        path = self._directory / f"{host}.log"
-        if path not in self._files:
+        name = f"{host}.log" if local_rank is None else f"{host}[{local_rank}].log"
+        if name not in self._files and len(self._files) >= MAX_FILES:
+            name = f"{host}.log"
+        file = self._files.get(name)
+        if file is None:
+            descriptor = os.open(self._directory / name, _FLAGS, FILE_MODE)
             # by whole lines: whoever runs this may be killed
-            descriptor = os.open(path, _FLAGS, FILE_MODE)
-            self._files[path] = os.fdopen(
+            file = self._files[name] = os.fdopen(
                 descriptor, "a", buffering=1, encoding="utf-8", errors="backslashreplace"
             )
-        return self._files[path]
+        return file
 
 
 def file_handlers(
@@ -165,12 +162,8 @@ def file_handlers(
     Raises:
         SettingError: One of these breaks its rule, or the directory cannot be made.
     """
-    workers = None
-    if hostnames is not None or workers_per_host is not None:
-        workers = workers_of(hostnames, workers_per_host)
-    level = parse_level(log_level, "log_level")
-    directory = Path(log_dir) / f"{datetime.now():%Y-%m-%dT%H:%M:%S}"  # noqa: DTZ005 - local time
-    return [WorkerFiles(directory, workers, level)]
+    workers = workers_of(hostnames, workers_per_host)
+    return _files(log_dir, workers, parse_level(log_level, "log_level"), "log_dir")
 
 
 def default_handlers(
@@ -194,9 +187,8 @@ def default_handlers(
     Raises:
         SettingError: One of these or of the variables breaks its rule.
     """
-    first = os.uname().nodename
-    if hostnames is not None or workers_per_host is not None:
-        [first, *_] = workers_of(hostnames, workers_per_host)
+    workers = workers_of(hostnames, workers_per_host)
+    first = next(iter(workers or (os.uname().nodename,)))
     handlers: list[logging.Handler] = []
     for local_rank in (None, 0):
         handler = RedirectHandler()
@@ -206,18 +198,32 @@ def default_handlers(
     if log_level is not None:
         level = parse_level(log_level, "log_level")
     if log_dir := os.environ.get(LOG_DIR):
-        handlers += file_handlers(hostnames, workers_per_host, log_dir, level)
+        handlers += _files(log_dir, workers, level, LOG_DIR)
     return handlers
+
+
+def _files(
+    log_dir: str | os.PathLike[str], workers: Mapping[str, int] | None, level: int, setting: str
+) -> list[logging.Handler]:
+    directory = Path(log_dir) / f"{datetime.now():%Y-%m-%dT%H:%M:%S}"  # noqa: DTZ005 - local time
+    try:
+        make_directories(directory)
+    except OSError as error:
+        rule = f"must be a directory that can be written ({error.strerror})"
+        raise SettingError(setting, rule, os.fspath(log_dir)) from error
+    return [WorkerFiles(directory, workers, level)]
 
 
 def workers_of(
     hostnames: Sequence[str] | None, workers_per_host: Sequence[int] | None
-) -> dict[str, int]:
-    """Return how many ranks each machine has.
+) -> dict[str, int] | None:
+    """Return how many ranks each machine has, None if nobody says.
 
     Raises:
         SettingError: These are not some names and a number for each.
     """
+    if hostnames is None and workers_per_host is None:
+        return None
     hosts: Any = hostnames
     if not is_list_of(hosts, str) or not hosts:
         raise SettingError("hostnames", "must be some names of machines", hostnames)

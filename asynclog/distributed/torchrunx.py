@@ -88,9 +88,7 @@ def handlers(
         SettingError: These do not fit together.
         NotStartedError: There is no run.
     """
-    workers = None
-    if hostnames is not None or workers_per_host is not None:
-        workers = workers_of(hostnames, workers_per_host)
+    workers = workers_of(hostnames, workers_per_host)
     if default_pipeline().spool() is None:
         raise NotStartedError
     return [TorchrunxHandler(workers)]

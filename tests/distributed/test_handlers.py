@@ -160,23 +160,24 @@ def test_file_names_stay_in_the_directory(tmp_path: Path) -> None:
     assert set(_files(tmp_path / "own")) == {"_.._x.log", "_.log", "_etc_y.log"}
 
 
-def test_link_in_the_files_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A link where a file should be is not followed."""
-    monkeypatch.setattr(logging, "raiseExceptions", False)
+def test_link_in_the_files_place(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A link where a file should be is not followed, and this is said."""
     handlers = file_handlers(log_dir=tmp_path / "own")
     [place] = (tmp_path / "own").iterdir()
     (place / f"{HOST}.log").symlink_to(tmp_path / "victim")
     _hand(handlers, _record())
     assert not (tmp_path / "victim").exists()
+    assert "the record is left out" in capfd.readouterr().err
 
 
 def test_number_of_files_is_bounded(tmp_path: Path) -> None:
     """Ranks without end, made up by a program's own field, do not use up the descriptors."""
     handlers = file_handlers(log_dir=tmp_path / "own")
-    _hand(handlers, *(_record(f"n{rank}", local_rank=rank) for rank in range(300)))
+    _hand(handlers, *2 * [_record(f"n{rank}", local_rank=rank) for rank in range(300)])
     files = _files(tmp_path / "own")
     assert len(files) == 257
-    assert files[f"{HOST}.log"].count("\n") == 44
+    assert files[f"{HOST}.log"].count("\n") == 2 * 44
+    assert files[f"{HOST}[255].log"].count("\n") == 2
 
 
 @pytest.mark.parametrize(

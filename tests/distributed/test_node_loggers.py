@@ -352,7 +352,7 @@ def test_file_directory_that_cannot_be_made(job: Any) -> None:
     (job.directory / "taken").write_text("")
     done = job.run("echo", "hello", ASYNCLOG_LOG_DIR=str(job.directory / "taken"))
     assert (done.returncode, done.stdout) == (2, "")
-    assert "log_dir must be a directory that can be written" in done.stderr
+    assert "ASYNCLOG_LOG_DIR must be a directory that can be written" in done.stderr
 
 
 @pytest.mark.faults
