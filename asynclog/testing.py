@@ -30,7 +30,7 @@ from .typing import Batch, EventDict, Processor, Run
 
 __all__ = ["FailingSink", "HangingSink", "RecordingSink", "SlowSink", "capture_events"]
 
-DEFAULT_TIMEOUT: Final = 5.0
+DEFAULT_TIMEOUT: Final = 30.0
 """Seconds the ``wait_for`` methods wait: far beyond what a loaded machine needs."""
 _LOOK_EVERY: Final = 0.002
 

@@ -21,7 +21,7 @@ import uvloop
 # Threads that libraries keep for reuse after their work is done; trio's live for ten idle seconds.
 POOLED_THREADS = ("Trio thread", "Trio worker")
 # How long something that is just ending may take, in seconds, before it counts as leaked.
-LEAK_GRACE = 3.0
+LEAK_GRACE = 20.0
 SHARED_MEMORY = Path("/dev/shm")
 # Whatever the machine that runs the tests sets, the tests decide for themselves.
 FOREIGN_VARIABLES = (

@@ -132,7 +132,7 @@ def test_an_interrupt_ends_it_early_with_the_table(run_dir: Path):
         finally:
             overdue.cancel()
     assert demo.returncode == 0, output + "".join(told) + rest
-    assert time.monotonic() - interrupted < 30
+    assert time.monotonic() - interrupted < 60
     assert "ended early on request" in output
     logged, written, dropped, lost = rows(output)["all"]
     assert logged == written + dropped

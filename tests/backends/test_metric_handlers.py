@@ -197,7 +197,7 @@ use(AsyncStructuredHandler(run_name="mine", log_dir="out"))
 log.info({{"first": 1}})
 begin = time.monotonic()
 train()
-assert time.monotonic() - begin < 1
+assert time.monotonic() - begin < 60
 """,
         ASYNCLOG_STOP_TIMEOUT="1",
     )

@@ -104,7 +104,7 @@ def kill(pid: int) -> None:
 
 def wait_gone(pids: list[int]) -> None:
     """Wait until processes that are no children of ours are gone."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if not any(alive(pid) for pid in pids):
             return
@@ -178,7 +178,7 @@ def one_trial(directory: Path, options: dict[str, Any], randomness: random.Rando
             kill(rescuer)
             os.waitpid(rescuer, 0)
             counts["recoveries_killed"] += 1
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     # A collector that was just being started sees to it by itself.
     while recover(run_dir).collected_elsewhere and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -51,7 +51,7 @@ class Screen:
         """End the terminal; everything written is in ``raw`` then."""
         if not self.stream.closed:
             self.stream.close()
-        self._reader.join(10)
+        self._reader.join(60)
         if self.master >= 0:
             os.close(self.master)
             self.master = -1
@@ -426,7 +426,7 @@ def test_full_pipe_that_does_not_block(monkeypatch: pytest.MonkeyPatch) -> None:
         thread = threading.Thread(target=read)
         thread.start()
         Terminal("stderr").write(text)
-    thread.join(10)
+    thread.join(60)
     os.close(reader)
     assert b"".join(found).decode() == text
 

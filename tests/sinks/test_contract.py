@@ -240,7 +240,7 @@ def test_works_in_another_thread(
     """The thread that opens, writes and closes is not the one that made the sink."""
     thread = threading.Thread(target=feed, args=(declaration.make(), [make_line("<there>")]))
     thread.start()
-    thread.join(10)
+    thread.join(60)
     assert "<there>" in shown()
 
 

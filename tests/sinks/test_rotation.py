@@ -370,7 +370,7 @@ def test_compression_beside_writing(
     real = compress.compress_file
 
     def slow(*arguments: Any) -> None:
-        assert may_go_on.wait(10)
+        assert may_go_on.wait(60)
         real(*arguments)
 
     monkeypatch.setattr(compress, "compress_file", slow)
@@ -383,7 +383,7 @@ def test_compression_beside_writing(
     waiting.join(0.05)
     assert waiting.is_alive()
     may_go_on.set()
-    waiting.join(10)
+    waiting.join(60)
     assert not waiting.is_alive()
     file.close()
     assert stored(path) == list(range(11))

@@ -45,13 +45,13 @@ def server(sink: RecordingSink) -> Iterator[str]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="uvicorn")
     thread.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not server.started and time.monotonic() < deadline:
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -108,7 +108,7 @@ def test_uvicorn(server: str, sink: RecordingSink):
     httpx = pytest.importorskip("httpx")
     httpx.get(f"{server}/hello")
     asynclog.flush_sync()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not of(sink.events, "uvicorn.access") and time.monotonic() < deadline:
         asynclog.flush_sync()
     [access] = of(sink.events, "uvicorn.access")
