@@ -82,7 +82,6 @@ class NodeLoggers:
     def leave(self) -> None:
         """Let the process end, even if a handler hangs; call after the pipeline has stopped."""
         if not self._closed:
-            complain("a handler of logging hangs; what it has not got is in the files")
             # would wait for the handler's lock, for ever
             atexit.unregister(logging.shutdown)
 

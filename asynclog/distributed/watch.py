@@ -169,7 +169,10 @@ class Watch:
         if report.dropped:
             complain(f"lost: {', '.join(f'{n} ({why})' for why, n in report.dropped.items())}")
         for name, sink in report.sinks.items():
-            if unsent := sink.dropped.get("unsent"):
+            unsent = sink.dropped.get("unsent")
+            if unsent and name == NodeLoggers.name:
+                complain(f"handlers of logging have not got {unsent} records: see the files")
+            elif unsent:
                 again = f"asynclog replay {report.run_dir} --sink {name}"
                 complain(f"{name} has not got {unsent} records; to send them: {again}")
         return report
