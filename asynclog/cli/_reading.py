@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -107,7 +107,7 @@ def filters(
 
 
 @contextmanager
-def until_nobody_reads(ctx: click.Context) -> Iterator[None]:
+def until_nobody_reads(ctx: click.Context) -> Generator[None]:
     """End a command quietly when the other side of its pipe is gone, or at Ctrl-C."""
     try:
         yield

@@ -106,7 +106,8 @@ def _as_on_the_console() -> Callable[[Sequence[Mapping[str, Any]]], None]:
     def show(events: Sequence[Mapping[str, Any]]) -> None:
         loud = [{**event, "quiet": False} if "quiet" in event else event for event in events]
         if loud:
-            sink.write_blocking(Batch(b"".join(dumps(event) + b"\n" for event in loud)))
+            batch: Any = Batch(b"".join(dumps(event) + b"\n" for event in loud))
+            sink.write_blocking(batch)
 
     return show
 
