@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 LAUNCHER = [sys.executable, "-m", "asynclog.cli", "run"]
-PATIENCE = 60
+PATIENCE = 180
 
 
 class Job:

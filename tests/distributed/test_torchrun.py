@@ -34,11 +34,17 @@ TRAINING = f"""
 
         def __getitem__(self, index):
             logger.info("item %d", index)
+            sys.stdout.write("item ")
+            sys.stdout.flush()
+            print(index)
             return torch.tensor([float(index)])
 
 
+    # here for workers that are spawned, too: they import this module anew
+    logging.basicConfig(level=logging.INFO)
+
+
     def main():
-        logging.basicConfig(level=logging.INFO)
         dist.init_process_group("gloo")
         rank = dist.get_rank()
         for number in range({RECORDS}):
@@ -46,7 +52,9 @@ TRAINING = f"""
             sys.stdout.write(f"rank {{rank}} ")
             sys.stdout.flush()
             print("line", number)
-        loader = DataLoader(Numbers(), batch_size=5, num_workers=2)
+        loader = DataLoader(
+            Numbers(), batch_size=5, num_workers=2, multiprocessing_context=sys.argv[1]
+        )
         total = torch.tensor([sum(float(batch.sum()) for batch in loader)])
         dist.all_reduce(total)
         print("total", total.item())
@@ -100,21 +108,39 @@ Way = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", WAYS)
-def test_training(job: Any, way: Way) -> None:
-    """Every record of 12 processes is there once, in each rank's order, and no line is spliced."""
-    done = way(job, job.program(TRAINING, "train.py"))
+@pytest.mark.parametrize(
+    ("way", "method"),
+    [
+        pytest.param(_under_the_launcher, "fork", id="launcher-fork"),
+        pytest.param(_plugged_in, "fork", id="plug-in-fork"),
+        # torch starts in eight processes more: too much for every run
+        pytest.param(_under_the_launcher, "spawn", id="launcher-spawn", marks=pytest.mark.faults),
+        pytest.param(_plugged_in, "spawn", id="plug-in-spawn", marks=pytest.mark.faults),
+    ],
+)
+def test_training(job: Any, way: Way, method: str) -> None:
+    """Every record of 12 processes is there once, in each one's order, and no line is spliced."""
+    done = way(job, job.program(TRAINING, "train.py"), method)
     assert done.returncode == 0, done.stderr
     for rank in range(4):
         events = [event for event in job.events() if event.get("rank") == rank]
-        mine = [event for event in events if event["event"].startswith("record ")]
+        logged = [event for event in events if event.get("kind") != "output"]
+        mine = [event for event in logged if event["event"].startswith("record ")]
         assert [event["event"] for event in mine] == [f"record {n}" for n in range(RECORDS)]
-        assert len({event["pid"] for event in mine}) == 1
-        items = [event for event in events if event["event"].startswith("item ")]
-        assert sorted(int(event["event"][5:]) for event in items) == list(range(20))
-        assert {event["worker"] for event in items} == {0, 1}
-        assert len({event["pid"] for event in items} | {mine[0]["pid"]}) == 3
-        lines = job.printed(rank=rank, stream="stdout")
+        [trainer] = {event["pid"] for event in mine}
+        items = [event for event in logged if event["event"].startswith("item ")]
+        assert len(items) + len(mine) == len(logged)
+        workers = {(event["worker"], event["pid"]) for event in items}
+        assert {worker for worker, _ in workers} == {0, 1}
+        # each has a pid, and all are told from the trainer
+        assert len({trainer, *(pid for _, pid in workers)}) == 3
+        for worker, pid in workers:
+            # batches of five, in turns
+            indices = [n for n in range(20) if n // 5 % 2 == worker]
+            expected = [f"item {n}" for n in indices]
+            assert [event["event"] for event in items if event["pid"] == pid] == expected
+            assert job.printed(rank=rank, stream="stdout", pid=pid) == expected
+        lines = job.printed(rank=rank, stream="stdout", pid=trainer)
         assert lines == [*(f"rank {rank} line {n}" for n in range(RECORDS)), "total 760.0"]
     assert done.stdout.count("total 760.0") == 1
     assert "[rank 0] total 760.0\n" in done.stdout
