@@ -157,11 +157,11 @@ class Round:
             )
 
     def wait_for_work(self) -> None:
-        """Wait until every rank logs."""
+        """Wait until every rank logs, or the victim dies: a launcher may end the others then."""
         wait_for(
-            lambda: all(
-                self.board.acknowledged(rank, len(KINDS) - 1) or self.board.died(rank)
-                for rank in range(RANKS)
+            lambda: (
+                self.board.died(self.victim)
+                or all(self.board.acknowledged(rank, len(KINDS) - 1) for rank in range(RANKS))
             ),
             f"not all ranks log: {self.said()}",
         )
