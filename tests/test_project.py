@@ -32,7 +32,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 LAYERS = (
     ("cli", "testing"),
     ("__init__",),
-    ("experiment", "distributed", "stdlib", "capture", "metrics", "prometheus"),
+    ("experiment", "distributed", "stdlib", "capture", "metrics", "prometheus", "report"),
     ("_lifecycle",),
     ("pipeline", "reading"),
     ("_logger", "collector"),
@@ -58,6 +58,7 @@ HEAVY = (
     "uvicorn",
     "httpx",
     "sklearn",
+    "bokeh",
     "multiprocessing",
 )
 
