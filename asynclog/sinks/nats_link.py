@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+from collections.abc import Callable
 from typing import Any, Final
 
 from ..exceptions import SettingError
@@ -31,12 +32,13 @@ def load() -> None:
     import_backend("nats", "nats", FEATURE)
 
 
-async def connect(settings: Nats, name: str) -> Any:
+async def connect(settings: Nats, name: str, lost: Callable[[], None] | None = None) -> Any:
     """Connect to one of the servers.
 
     Args:
         settings: Where, and as whom.
         name: How the server lists us.
+        lost: Called when the connection ends.
 
     Returns:
         A ``nats.aio.client.Client``.
@@ -52,7 +54,10 @@ async def connect(settings: Nats, name: str) -> Any:
 
     async def note(error: Exception) -> None:
         reasons.append(error)
-        del reasons[:-1]
+
+    async def end() -> None:
+        if lost is not None:
+            lost()
 
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT):
@@ -60,6 +65,7 @@ async def connect(settings: Nats, name: str) -> Any:
                 list(servers),
                 name=name,
                 error_cb=note,
+                closed_cb=end,
                 allow_reconnect=False,
                 max_reconnect_attempts=1,
                 reconnect_time_wait=0.2,
@@ -72,7 +78,7 @@ async def connect(settings: Nats, name: str) -> Any:
         await close(client)
         if isinstance(error, SettingError):
             raise
-        reason = readable(reasons[-1] if reasons else error)
+        reason = readable(_cause([error, *reasons, client.last_error]))
         raise BackendError(f"no connection to {', '.join(servers)}: {reason}") from None
     return client
 
@@ -84,6 +90,13 @@ async def close(client: Any) -> None:
             await client.close()
     except Exception:  # it is of no use any more, and says so
         pass
+
+
+def _cause(errors: list[Exception | None]) -> Exception:
+    """Return the one that says most: the end of a connection comes after its reason."""
+    found = [error for error in errors if error is not None]
+    told = [error for error in found if type(error).__name__ == "AuthorizationError"]
+    return (told or found)[-1]
 
 
 def _identity(settings: Nats) -> dict[str, Any]:

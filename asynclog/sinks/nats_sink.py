@@ -54,6 +54,7 @@ class NatsSink:
         self._loop: LoopThread | None = None
         self._client: Any = None
         self._stream: Any = None
+        self._acks: list[asyncio.Future[Any]] = []
         self.dropped: Counter[str] = Counter()
 
     def open(self, run: Run) -> None:
@@ -92,12 +93,21 @@ class NatsSink:
     async def _publish(self, batch: Batch, span: Span) -> None:
         try:
             await self._connect()
-            acks = [await self._send(message) for message in self._messages(batch.lines, span)]
+            for message in self._messages(batch.lines, span):
+                self._acks.append(await self._send(message))
             async with asyncio.timeout(ACK_TIMEOUT):
-                await asyncio.gather(*acks)
+                await asyncio.gather(*self._acks)
         except Exception as error:
             await self._disconnect()
             raise BackendError(readable(error)) from None
+        finally:
+            self._acks.clear()
+
+    def _lost(self) -> None:
+        """Wait for nothing any more: the connection is lost."""
+        for ack in self._acks:
+            if not ack.done():
+                ack.set_exception(BackendError("the connection to the server is lost"))
 
     async def _send(self, message: Message) -> asyncio.Future[Any]:
         """Send a message; return what waits for the server's word that it is stored."""
@@ -154,7 +164,7 @@ class NatsSink:
         if self._client is not None and self._client.is_connected:
             return
         await self._disconnect()
-        client = await nats_link.connect(self._settings, f"asynclog {self._host}")
+        client = await nats_link.connect(self._settings, f"asynclog {self._host}", self._lost)
         try:
             stream = client.jetstream(timeout=ACK_TIMEOUT)
             await nats_stream.ensure(stream, self._settings, self._run)
