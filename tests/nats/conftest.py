@@ -12,13 +12,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
-from asynclog import _complain
+from asynclog import Nats, _complain
+from asynclog._settings import AnySink
+from asynclog.distributed.nats.collect import Collected, Collection
 
 PATIENCE = 60
 SERVER = shutil.which("nats-server")
@@ -193,6 +196,11 @@ def link(server: Server) -> Iterator[Link]:
     link = Link(server.port)
     yield link
     link.close()
+
+
+def collect(url: str, run_dir: Path, sinks: Sequence[AnySink] = (), *, run: str = "x") -> Collected:
+    """Take what the server has of a run."""
+    return anyio.run(Collection(Nats(url), run, run_dir, sinks, once=True).run)
 
 
 class Command:

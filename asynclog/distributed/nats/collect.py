@@ -13,8 +13,9 @@ import anyio
 
 from ..._settings import AnySink
 from ...collector.batch import Batch
+from ...collector.ends import ends
 from ...collector.follow import Follower
-from ...collector.plan import RUN_LOCK, Plan, follower, made_of, named
+from ...collector.plan import RUN_LOCK, Plan
 from ...collector.replay import InUseError, remember_followers
 from ...collector.stats import SinkStats
 from ...collector.worker import DaemonWorker
@@ -142,14 +143,10 @@ class Collection:
 
     async def _open(self) -> None:
         await self._worker.run(self._store.open)
-        for name, sink, *inside in named(self._plan.sinks):
-            if sink is self._durable or any(inside):
-                continue
-            if getattr(sink, "follows", False):
-                end = follower(name, sink, self._told, self._durable, lambda: [self._store])
-                self._followers.append(end)
-            else:
-                self._writers.append(SinkWriter(name, made_of(sink)))
+        # whether the ranks of other machines may still report, nobody says here
+        self._writers, self._followers = ends(
+            self._plan.sinks, self._told, self._durable, lambda: [self._store], lambda: True
+        )
         remember_followers(self._plan)
         opened: list[SinkWriter | Follower] = []
         try:
@@ -165,15 +162,20 @@ class Collection:
             raise
 
     async def _receive(self) -> None:
+        problem: Exception | None = None
         async with anyio.create_task_group() as feeding:
             for end in self._ends():
                 feeding.start_soon(end.run)
             try:
                 await self._receiver.run()
+            except Exception as error:
+                problem = error
             finally:
                 for end in self._ends():
                     end.finish()
                 feeding.cancel_scope.deadline = anyio.current_time() + STOP_TIMEOUT
+        if problem is not None:
+            raise problem
 
     def _ends(self) -> list[SinkWriter | Follower]:
         return [*self._writers, *self._followers]

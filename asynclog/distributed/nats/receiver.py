@@ -27,7 +27,7 @@ does."""
 MOST: Final = 128
 """Messages asked for at once: 16 MiB at most."""
 WAIT: Final = 1.0
-"""Seconds to wait for messages before looking whether all is well."""
+"""Seconds to wait for messages, or for the run to begin, before looking whether all is well."""
 FORGOTTEN: Final = 86_400.0
 """Seconds after which the server forgets a receiver that is gone."""
 _NEVER: Final = 86_400.0
@@ -126,7 +126,7 @@ class Receiver:
             if not self._told:
                 self._told = True
                 complain(f"nobody has published the run {self._run} yet: waiting")
-            await self._rest(len(RETRY_STEPS))
+            await self._pause(WAIT)
             if self._ending.is_set():
                 return None
             if not client.is_connected:
@@ -206,9 +206,11 @@ class Receiver:
                 return
 
     async def _rest(self, failures: int) -> None:
-        pause = RETRY_STEPS[min(max(failures, 1), len(RETRY_STEPS)) - 1]
+        await self._pause(RETRY_STEPS[min(max(failures, 1), len(RETRY_STEPS)) - 1])
+
+    async def _pause(self, seconds: float) -> None:
         try:
-            async with asyncio.timeout(pause):
+            async with asyncio.timeout(seconds):
                 await self._ending.wait()
         except TimeoutError:
             pass
