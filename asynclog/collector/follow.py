@@ -6,6 +6,7 @@ files, and its cursor says so.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import anyio
@@ -68,6 +69,14 @@ class Feed:
         self._trail.commit(self._call("state"))
         return len(batch)
 
+    def due(self) -> float | None:
+        """Return after how many seconds :meth:`step` has to be called in any case, None: never."""
+        return None
+
+    def notes(self) -> list[Mapping[str, Any]]:
+        """Return what is to be noted in the run, once."""
+        return []
+
     def dropped(self) -> dict[str, int]:
         """Return how many lines the sink has given up, by reason; from any thread."""
         return dict(getattr(self._sink, "dropped", {}))
@@ -98,16 +107,30 @@ class Follower:
         remote: Whether it may take long: it is opened in the background then, and a flush of the
             pipeline does not wait for it.
         gathers: Seconds to let lines gather before they are handed over.
+        source: Writes what this one reads; None for the collector itself.
     """
 
     def __init__(
-        self, name: str, feed: Feed, trail: Trail, *, remote: bool, gathers: float = 0.0
+        self,
+        name: str,
+        feed: Feed,
+        trail: Trail,
+        *,
+        remote: bool,
+        gathers: float = 0.0,
+        source: Follower | None = None,
     ) -> None:
         self.name = name
         self.remote = remote
         self._feed = feed
         self._trail = trail
         self._gathers = gathers
+        self.source: Follower | None = source
+        self.ended: bool = False
+        self._fed: list[Follower] = []
+        if source is not None:
+            source._fed.append(self)
+        self.note: Callable[[Mapping[str, Any]], object] = lambda record: None
         self._worker = DaemonWorker(f"asynclog-{name}")
         self._kick = anyio.Event()
         self._hurry = anyio.Event()
@@ -147,7 +170,12 @@ class Follower:
         return event
 
     def finish(self) -> None:
-        """Let :meth:`run` end once the sink has what the files hold, or fails once more."""
+        """Let :meth:`run` end once the sink has what the files hold, or fails once more.
+
+        One with a source ends after that, which tells it so.
+        """
+        if self.source is not None and not self.source.ended:
+            return
         self._finishing = True
         self._hurry.set()
         self._kick.set()
@@ -171,6 +199,9 @@ class Follower:
                     await self._hurry.wait()
         await self.close()
         self._done = not self._failures
+        self.ended = True
+        for follower in self._fed:
+            follower.finish()
 
     async def close(self) -> None:
         """Close the sink."""
@@ -199,6 +230,7 @@ class Follower:
             while count := await self._worker.run(self._feed.step):
                 self._written += count
                 self._failures = 0
+                self._tell()
         except Exception as error:
             self._complain(error)
             self._error = type(error).__name__
@@ -208,7 +240,14 @@ class Follower:
                 return asked
             return RETRY_STEPS[min(self._failures, len(RETRY_STEPS)) - 1]
         self._failures, self._error = 0, None
-        return None
+        self._tell()
+        return self._feed.due()
+
+    def _tell(self) -> None:
+        for follower in self._fed:
+            follower.kick()
+        for record in self._feed.notes():
+            self.note(record)
 
     async def _guarded(self, method: str) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Final
 
 from .._json import dumps
@@ -86,6 +87,12 @@ class Notes:
             "quiet": True,
         }
         self._put("asynclog.stats", "info", INFO, fields)
+
+    def note(self, record: Mapping[str, Any]) -> None:
+        """Put a note that somebody else has made into the run."""
+        record = {**record, "host": self._origin.host, "pid": os.getpid()}
+        number = INFO if record["level"] == "info" else WARNING
+        self._ring().put(dumps(record) + b"\n", number)
 
     def _put(self, event: str, level: str, number: int, fields: dict[str, Any]) -> bool:
         record: dict[str, Any] = {

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,19 +18,17 @@ from ..intake.producer import Producer
 from ..intake.ring import Origin, Ring
 from ..intake.spool import Spool
 from ..sinks import JsonlFile, from_data, to_data
-from ..sinks.template import matching
-from ..typing import BlockingSink, Run, Sink, SinkDeclaration
+from ..typing import Run
 from .durable import DurableFile
+from .ends import ends, named
 from .files import FileWriter
-from .follow import Feed, Follower
 from .media import MediaWriter
 from .notes import Notes
 from .published import read_tally
 from .pump import Collector
 from .rings import RingSet
 from .tally import Tally
-from .trail import Followed, Trail
-from .writer import SinkWriter
+from .trail import Followed
 
 RUN_LOCK = ".asynclog.lock"
 """File in the run directory that tells collectors of different machines from each other."""
@@ -189,15 +188,8 @@ def assemble(
     rings = RingSet(spool, private, before.gone if before is not None else None)
     durable = plan.durable()
     files = FileWriter(DurableFile(durable.file, run), rings) if durable is not None else None
-    writers: list[SinkWriter] = []
-    followers: list[Follower] = []
-    for name, sink in named(plan.sinks):
-        if sink is durable:
-            continue
-        if durable is not None and files is not None and getattr(sink, "follows", False):
-            followers.append(follower(name, sink, run, durable, files.written))
-        else:
-            writers.append(SinkWriter(name, made_of(sink)))
+    written: Callable[[], Sequence[Followed]] = tuple if files is None else files.written
+    writers, followers = ends(plan.sinks, run, durable, written, partial(_alive, rings))
     collector = Collector(
         rings,
         files,
@@ -216,53 +208,9 @@ def assemble(
 def sink_names(plan: Plan) -> set[str]:
     """Return the names of a plan's sinks, as in reports: all but the durable file."""
     durable = plan.durable()
-    return {name for name, sink in named(plan.sinks) if sink is not durable}
+    return {name for name, sink, _ in named(plan.sinks) if sink is not durable}
 
 
-def follower(
-    name: str,
-    sink: AnySink,
-    run: Run,
-    durable: JsonlFile,
-    written: Callable[[], Sequence[Followed]],
-) -> Follower:
-    """Return what feeds a sink from the durable files.
-
-    Args:
-        name: Name of the sink in reports, and of its cursor.
-        sink: The sink.
-        run: The run it is told of.
-        durable: What the files are called.
-        written: Returns those that are written now.
-    """
-    made: Any = made_of(sink)
-    trail = Trail(
-        run.directory,
-        name + run.suffix,
-        getattr(made, "kinds", None),
-        written=written,
-        existing=matching(durable.path, run.directory),
-    )
-    return Follower(
-        name,
-        Feed(made, trail),
-        trail,
-        remote=getattr(sink, "heavy", False),
-        gathers=getattr(sink, "gathers", 0.0),
-    )
-
-
-def made_of(sink: AnySink) -> Sink | BlockingSink:
-    """Return the sink itself, made if it is a declaration."""
-    return sink.make() if isinstance(sink, SinkDeclaration) else sink
-
-
-def named(sinks: Sequence[AnySink]) -> list[tuple[str, AnySink]]:
-    """Give every sink a name of its own: its own name, numbered where two share one."""
-    seen: dict[str, int] = {}
-    named: list[tuple[str, AnySink]] = []
-    for sink in sinks:
-        name = getattr(sink, "name", None) or type(sink).__name__
-        seen[name] = seen.get(name, 0) + 1
-        named.append((name if seen[name] == 1 else f"{name}-{seen[name]}", sink))
-    return named
+def _alive(rings: RingSet) -> bool:
+    """Say whether any process may still log; may be called from any thread."""
+    return any(not source.ended and not source.notes for source in rings)

@@ -68,7 +68,9 @@ class Collector:
         self._followers = list(followers)
         if files is not None:
             for follower in followers:
-                files.listen(follower.kick)
+                follower.note = notes.note
+                if follower.source is None:
+                    files.listen(follower.kick)
         self._notes = notes
         self._producers = list(producers)
         self._linger = linger
@@ -240,8 +242,12 @@ class Collector:
         with anyio.move_on_after(self._stop_timeout):
             if self._media is not None:
                 await self._media.settle()
-            for event in [each.barrier() for each in self._followers if not each.remote]:
-                await event.wait()
+            # those that read what others write come after them
+            local = [each for each in self._followers if not each.remote]
+            for first in (True, False):
+                waits = [each.barrier() for each in local if (each.source is None) is first]
+                for event in waits:
+                    await event.wait()
         self._publish(self.tally())
         if not source.closed:
             source.flushed(position)

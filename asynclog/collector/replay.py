@@ -12,13 +12,15 @@ from typing import Any, Final, NamedTuple
 from ..exceptions import SettingError
 from ..intake.ring import Origin
 from ..intake.spool import Spool
-from ..sinks import JsonlFile, from_data, to_data
+from ..sinks import JsonlFile, Reduced, from_data, to_data
 from ..sinks.rotation import make_directories
 from ..sinks.template import matching
 from ..typing import Run, SinkDeclaration
+from .ends import Named, named, reduced_trail
 from .follow import Feed
-from .plan import Plan, named
+from .plan import Plan
 from .recovery import recover
+from .reduce_feed import ReducedFile, ReducingFeed
 from .trail import Trail
 
 SETTINGS: Final = Path(".asynclog") / "run.json"
@@ -57,13 +59,16 @@ def remember_followers(plan: Plan) -> None:
     if durable is None:
         return
     sinks: dict[str, Any] = {}
-    for name, sink in named(plan.sinks):
+    wrapped: dict[str, str] = {}
+    for name, sink, inside in named(plan.sinks):
         if getattr(sink, "follows", False):
             try:
                 sinks[name] = to_data(sink)
             except SettingError:
                 # a live object: only its own program can make it
                 continue
+            if inside:
+                wrapped[name] = inside
     if not sinks:
         return
     path = plan.run_dir / SETTINGS
@@ -73,6 +78,7 @@ def remember_followers(plan: Plan) -> None:
         "started": plan.started.isoformat(),
         "durable": to_data(durable),
         "sinks": sinks,
+        "inside": wrapped,
     }
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     descriptor = os.open(
@@ -117,16 +123,41 @@ def replay(
         declaration = _declaration(settings, sink)
         durable = from_data(settings["durable"])
         assert isinstance(durable, JsonlFile)
-        made: Any = declaration.make()
-        kinds = getattr(made, "kinds", None)
-        trail = Trail(directory, sink, kinds, existing=matching(durable.path, directory))
         plan = Plan(
             directory, spool_dir, datetime.fromisoformat(settings["started"]), (durable,), 0.0, 0.0
         )
         run = plan.run(Origin(os.uname().nodename, os.getpid()))
+        existing = matching(durable.path, directory)
+        if isinstance(declaration, Reduced):
+            if whole:
+                raise SettingError(
+                    "--all",
+                    "must not be asked for with what reduces",
+                    sink,
+                    "Each of its sinks can be sent the whole run",
+                )
+            return _reduce(declaration, sink, ReducedFile(run), run, existing)
+        made: Any = declaration.make()
+        inside = settings.get("inside", {}).get(sink)
+        if inside is None:
+            trail = Trail(directory, sink, getattr(made, "kinds", None), existing=existing)
+        else:
+            file = ReducedFile(run)
+            wrapper = from_data(settings["sinks"][inside])
+            assert isinstance(wrapper, Reduced)
+            _reduce(wrapper, inside, file, run, existing)
+            trail = reduced_trail(Named(sink, declaration, inside), made, run, file)
         return _feed(Feed(made, trail), trail, run, whole or sink not in settings["sinks"])
     finally:
         spool.leave()
+
+
+def _reduce(
+    settings: Reduced, name: str, file: ReducedFile, run: Run, existing: list[Path]
+) -> Replayed:
+    """Reduce what is left to reduce; nobody reports any more."""
+    trail = Trail(run.directory, name, settings.kinds, existing=existing)
+    return _feed(ReducingFeed(settings, trail, file, lambda: False), trail, run, False)
 
 
 def _feed(feed: Feed, trail: Trail, run: Run, from_start: bool) -> Replayed:

@@ -25,6 +25,7 @@ CURSORS: Final = Path(".asynclog") / "cursors"
 """Where in the run directory the cursors lie."""
 MOST_LEFT: Final = 64 << 20
 """Bytes that are looked at to count what a sink has not got: 0.1 s."""
+_TIMESTAMP: Final = slice(14, 40)
 _KIND: Final = rb'^\{"timestamp":"[^"\n]*","kind":"(?:%b)".*\n'
 
 
@@ -67,6 +68,8 @@ class Trail:
         self._journals: dict[Path, Journal] = {}
         self._batch: Batch | None = None
         self._saved: dict[str, Place] = {}
+        # of the line that was read last
+        self._times: dict[Path, bytes] = {}
 
     def open(self, *, from_start: bool = False) -> dict[str, Any] | None:
         """Load the cursor; without one, begin behind what is there already.
@@ -103,12 +106,21 @@ class Trail:
             for file in self._written():
                 if file.path not in self._journals:
                     self._journal(file.path)
-            for path, journal in self._journals.items():
+            # what was written at the same time is handed over about the same time
+            journals = sorted(
+                self._journals.items(), key=lambda item: self._times.get(item[0], b"")
+            )
+            for path, journal in journals:
                 while self._batch is None and (lines := journal.read()):
+                    self._times[path] = lines[lines.rfind(b"\n", 0, -1) + 1 :][_TIMESTAMP]
                     if wanted := self._wanted(lines):
                         self._batch = Batch(wanted, self._span(path, journal, lines, wanted))
                 self._tell_gaps(journal)
         return self._batch
+
+    def advance(self) -> None:
+        """Have :meth:`take` go on, and save nothing: after a kill the same lines come again."""
+        self._batch = None
 
     def commit(self, state: dict[str, Any] | None = None) -> None:
         """Save that the sink has the lines that were taken last.
@@ -119,7 +131,7 @@ class Trail:
         Raises:
             OSError: The cursor cannot be saved; the lines will be taken again after a restart.
         """
-        self._batch = None
+        self.advance()
         places = {self._key(path): journal.place for path, journal in self._journals.items()}
         self._saved = self._saved | places
         data = {"version": 1, "places": self._saved, "state": state}

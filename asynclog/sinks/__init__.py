@@ -10,6 +10,7 @@ from .metrics_jsonl import MetricsJsonl
 from .mlflow import MLflow
 from .nats import Nats
 from .otlp import Otlp
+from .reduced import Reduced
 from .registry import from_data, to_data
 from .tensorboard import TensorBoard
 from .text import TextFile
@@ -24,6 +25,7 @@ __all__ = [
     "MetricsJsonl",
     "Nats",
     "Otlp",
+    "Reduced",
     "TensorBoard",
     "TextFile",
     "Wandb",

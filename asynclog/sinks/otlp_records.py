@@ -82,10 +82,12 @@ def log_record(event: Mapping[str, Any]) -> LogRecord:
     # what stands for a span has to name its trace as well
     if "trace_id" not in ids:
         ids.clear()
-    host = event.get("host") if event.get("kind") == "note" else None
+    # elsewhere it is a field like any other, of a request for instance
+    ours = event.get("kind") == "note" or ("rank" in event and "pid" in event)
+    host = event.get("host") if ours else None
     attributes: dict[str, Any] = {}
     for name, value in event.items():
-        if name in _ELSEWHERE or name in ids or value is None:
+        if name in _ELSEWHERE or name in ids or value is None or (ours and name == "host"):
             continue
         if name in _PLACE and type(value) is _PLACE[name][1]:
             attributes[_PLACE[name][0]] = value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -29,8 +29,10 @@ _BUILT_IN: Final = {
     "mlflow": "asynclog.sinks.mlflow:MLflow",
     "nats": "asynclog.sinks.nats:Nats",
     "otlp": "asynclog.sinks.otlp:Otlp",
+    "reduced": "asynclog.sinks.reduced:Reduced",
 }
 _IMPORT: Final = "import"
+_SINK: Final = "asynclog.sink"
 _FORMATTER: Final = "logging.Formatter"
 _STYLES: Final = {"PercentStyle": "%", "StrFormatStyle": "{", "StringTemplateStyle": "$"}
 
@@ -76,6 +78,13 @@ def from_data(data: object) -> SinkDeclaration:
             raise SettingError(
                 f"sinks.{kind}", f"has the settings {', '.join(sorted(known))} and no others", name
             )
+    needed = {
+        field.name
+        for field in fields(declare)
+        if field.init and field.default is MISSING and field.default_factory is MISSING
+    }
+    if missing := sorted(needed - settings.keys()):
+        raise SettingError(f"sinks.{kind}", f"needs the setting {missing[0]}", settings)
     return declare(**{name: _rich(value, name) for name, value in settings.items()})
 
 
@@ -121,6 +130,8 @@ def _plain(value: Any, setting: str) -> Any:
         return {str(key): _plain(item, setting) for key, item in items}
     if type(value) is logging.Formatter:
         return {_FORMATTER: _formatter_arguments(value, setting)}
+    if isinstance(value, SinkDeclaration) and not isinstance(value, type):
+        return {_SINK: to_data(value)}
     return {_IMPORT: _place_of(value, setting)}
 
 
@@ -132,6 +143,8 @@ def _rich(value: Any, setting: str) -> Any:
     data = cast(Mapping[str, Any], value)
     if list(data) == [_IMPORT]:
         return _imported(data[_IMPORT], setting)
+    if list(data) == [_SINK]:
+        return from_data(data[_SINK])
     if list(data) == [_FORMATTER]:
         return logging.Formatter(**data[_FORMATTER])
     return {key: _rich(item, setting) for key, item in data.items()}

@@ -119,10 +119,17 @@ def test_trace(send: Callable[..., list[Any]]) -> None:
 def test_hosts_have_resources_of_their_own(
     send: Callable[..., list[Any]], server: OtlpServer
 ) -> None:
-    """A note that names its machine is that machine's."""
-    send(b'{"event":"a"}', b'{"kind":"note","event":"b","host":"node8","pid":7}')
-    assert [resource["host.name"] for resource in server.resources] == ["node7", "node8"]
-    assert _attributes(server.taken[1][1])["process.pid"] == 7
+    """A record of a job, or a note, that names its machine is that machine's."""
+    send(
+        b'{"event":"a","host":"example.com"}',
+        b'{"kind":"note","event":"b","host":"node8","pid":7}',
+        b'{"event":"c","rank":9,"host":"node9","pid":7}',
+    )
+    assert [resource["host.name"] for resource in server.resources] == ["node7", "node8", "node9"]
+    first, second, third = (_attributes(record) for _, record in server.taken)
+    assert first == {"host": "example.com"}
+    assert second["process.pid"] == 7
+    assert third == {"rank": 9, "process.pid": 7}
 
 
 def test_whole_pipeline(server: OtlpServer, protocol: Any, run_dir: Any) -> None:
