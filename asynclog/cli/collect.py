@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ EPILOG = """\b
 Examples:
   asynclog collect nats://node0:4222 --run exp1 --run-dir runs/exp1
   asynclog collect nats://node0:4222 --run exp1 --run-dir runs/exp1 --once
+  asynclog collect nats://0.0.0.0:4222 --serve --run exp1 --run-dir runs/exp1
   asynclog collect --run exp1 --run-dir runs/exp1 --sink tensorboard
   asynclog collect --run exp1 --run-dir runs/exp1 \\
       --sink '{"kind": "jsonl", "max_bytes": "1 GB", "backups": 20}'
@@ -55,6 +57,7 @@ Exit codes:
 @click.option(
     "--per-rank", is_flag=True, help="Also write a file for each rank, ranks/rank0.jsonl."
 )
+@click.option("--serve", is_flag=True, help="Start the server, for as long as this runs.")
 @click.option("--once", is_flag=True, help="End when all is stored that the server has now.")
 @click.option(
     "--console-level",
@@ -78,6 +81,7 @@ def collect(
     run_dir: Path,
     kinds: tuple[str, ...],
     per_rank: bool,
+    serve: bool,
     once: bool,
     console_level: str,
     ranks: str,
@@ -89,11 +93,20 @@ def collect(
     run. It goes on until Ctrl-C, and where it was when it is started again.
     """
     from ..distributed.nats.collect import Collection
+    from ..distributed.nats.serve import OwnServer
     from ..sinks.nats import Nats
 
     sinks = _sinks(kinds, per_rank, console_level, ranks)
-    collection = Collection(Nats(server), run, run_dir, sinks, once=once)
-    ctx.exit(_say(_run(collection), run_dir))
+    settings = Nats(server)
+    with ExitStack() as stack:
+        if serve:
+            own = OwnServer(settings.addresses()[0], run_dir)
+            own.start()
+            stack.callback(own.stop)
+            settings = Nats(own.url)
+        collection = Collection(settings, run, run_dir, sinks, once=once)
+        status = _say(_run(collection), run_dir)
+    ctx.exit(status)
 
 
 def _sinks(kinds: tuple[str, ...], per_rank: bool, console_level: str, ranks: str) -> list[AnySink]:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import socket
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +19,7 @@ pytest.importorskip("nats")
 
 import nats
 
-from asynclog import JsonlFile, MetricsCsv, Nats, Pipeline, SettingError
+from asynclog import JsonlFile, MetricsCsv, Nats, Pipeline, Reduced, SettingError
 from asynclog.collector.replay import InUseError, replay
 from asynclog.distributed.nats.ledger import LedgerError
 from asynclog.exceptions import AsynclogError
@@ -23,9 +28,9 @@ from asynclog.sinks.per_rank import PerRank
 from .conftest import Command, Server, collect, eventually, records_of
 
 
-def _publish(run_dir: Path, server: Server, count: int, first: int = 0, **options: Any) -> None:
+def _publish(run_dir: Path, url: str, count: int, first: int = 0, **options: Any) -> None:
     """Log some records as a node does, and publish them."""
-    sink = Nats(server.url, run="x", **options)
+    sink = Nats(url, run="x", **options)
     pipeline = Pipeline(run_dir, sinks=[JsonlFile(), sink], collector="thread", stop_timeout="60 s")
     pipeline.start_sync()
     log = pipeline.get_logger("app")
@@ -54,11 +59,11 @@ def command(server: Server, collected: Path) -> Command:
 
 def test_late_and_again(run_dir: Path, server: Server, collected: Path) -> None:
     """Started late it gets all from the beginning; started again, what has come since."""
-    _publish(run_dir, server, 100)
+    _publish(run_dir, server.url, 100)
     found = collect(server.url, collected)
     assert (found.records, found.hosts, found.lost, found.foreign) == (101, 1, 0, 0)
     assert collect(server.url, collected).records == 0
-    _publish(run_dir, server, 100, first=100)
+    _publish(run_dir, server.url, 100, first=100)
     assert collect(server.url, collected, [PerRank()]).records == 101
     assert _numbers(records_of(collected)) == [*range(200)]
     assert all(record["host"] for record in records_of(collected))
@@ -67,7 +72,7 @@ def test_late_and_again(run_dir: Path, server: Server, collected: Path) -> None:
 
 def test_replay_brings_nothing_twice(run_dir: Path, server: Server, collected: Path) -> None:
     """A run that is published a second time, cut otherwise, is in the files once."""
-    _publish(run_dir, server, 2000)
+    _publish(run_dir, server.url, 2000)
     collect(server.url, collected)
     assert replay(run_dir, "nats", whole=True).sent == 2001
     assert collect(server.url, collected).records == 0
@@ -78,10 +83,10 @@ def test_new_server(
     run_dir: Path, server: Server, start_server: Callable[..., Server], collected: Path
 ) -> None:
     """When the server has lost all and gets it again, the receiver takes only what is new."""
-    _publish(run_dir, server, 100)
+    _publish(run_dir, server.url, 100)
     collect(server.url, collected)
     other = start_server()
-    _publish(run_dir, other, 50, first=100)
+    _publish(run_dir, other.url, 50, first=100)
     replay(run_dir, "nats", whole=True)
     assert collect(other.url, collected).records == 51
     assert _numbers(records_of(collected)) == [*range(150)]
@@ -89,7 +94,7 @@ def test_new_server(
 
 def test_what_the_server_gave_up(run_dir: Path, server: Server, collected: Path) -> None:
     """Messages that the bounded stream has given up are counted, in the files as well."""
-    _publish(run_dir, server, 5000, max_bytes="300 kB")
+    _publish(run_dir, server.url, 5000, max_bytes="300 kB")
     found = collect(server.url, collected)
     records = records_of(collected)
     assert records[0]["event"] == "asynclog.dropped"
@@ -103,7 +108,7 @@ def test_rotation(run_dir: Path, server: Server, collected: Path) -> None:
     """The file is rotated like any other, and what reads on in it misses nothing."""
     sinks = [JsonlFile(max_bytes="20 kB", backups=99), MetricsCsv(), PerRank()]
     for first in range(0, 600, 200):
-        _publish(run_dir, server, 200, first=first)
+        _publish(run_dir, server.url, 200, first=first)
         collect(server.url, collected, sinks)
     assert len([*collected.glob("events.jsonl.*")]) > 1
     assert _numbers(records_of(collected)) == [*range(600)]
@@ -117,7 +122,7 @@ def test_command(run_dir: Path, server: Server, command: Command) -> None:
     try:
         assert process.stderr is not None
         assert "nobody has published the run x yet" in process.stderr.readline()
-        _publish(run_dir, server, 10)
+        _publish(run_dir, server.url, 10)
         eventually(lambda: len(command.records()) == 11)
         with pytest.raises(InUseError):
             collect(server.url, command.run_dir)
@@ -138,7 +143,7 @@ def test_command_is_refused(command: Command) -> None:
 
 def test_refused(run_dir: Path, server: Server, collected: Path) -> None:
     """A run that is not there, a server that is away, a directory that is not its own."""
-    _publish(run_dir, server, 1)
+    _publish(run_dir, server.url, 1)
     with pytest.raises(SettingError, match=r"run must be one that the server has \(x\), got: 'y'"):
         collect(server.url, collected, run="y")
     with pytest.raises(SettingError, match="run_dir must be a directory of its own"):
@@ -160,7 +165,76 @@ def test_messages_of_others(run_dir: Path, server: Server, collected: Path) -> N
         await stream.publish("logs.x.h.0", b"{}\n", headers={"Nats-Msg-Id": "a.b.c.0-9"})
         await client.close()
 
-    _publish(run_dir, server, 1)
+    _publish(run_dir, server.url, 1)
     asyncio.run(publish())
     assert collect(server.url, collected).foreign == 2
     assert len(records_of(collected)) == 2
+
+
+def test_reduced(run_dir: Path, server: Server, collected: Path) -> None:
+    """Metrics of ranks on several machines are combined where they are collected."""
+    for rank in range(2):
+        code = f"""
+            import asynclog
+            from asynclog import JsonlFile, Nats
+            sinks = [JsonlFile(), Nats({server.url!r}, run="x")]
+            with asynclog.running({str(run_dir / str(rank))!r}, sinks=sinks, collector="thread"):
+                for step in range(20):
+                    asynclog.log_metrics({{"loss": {rank} + step}}, step=step)
+        """
+        subprocess.run(
+            [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+            env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "2"},
+            check=True,
+            timeout=60,
+        )
+    collect(server.url, collected, [Reduced(MetricsCsv("reduced.csv"))])
+    rows = (collected / "reduced.csv").read_text().splitlines()[1:]
+    means = [row.split(",") for row in rows if row.split(",")[2] == "loss"]
+    assert [(int(step), float(mean)) for step, _, _, mean, _ in means] == [
+        (step, step + 0.5) for step in range(20)
+    ]
+
+
+def test_serve(run_dir: Path, server: Server, tmp_path: Path) -> None:
+    """The command can be the server as well, with the token that all have to know."""
+    port = socket.create_server(("127.0.0.1", 0))
+    url = f"nats://127.0.0.1:{port.getsockname()[1]}"
+    port.close()
+    everywhere = url.replace("127.0.0.1", "0.0.0.0")
+    own = Command(everywhere, "x", tmp_path / "own")
+    said = own.once("--serve", status=2).stderr
+    assert "must not be open to everybody" in said
+    assert "NATS_TOKEN" in said
+    os.environ["NATS_TOKEN"] = "hunter2"
+    try:
+        process = own.start("--serve")
+        try:
+            eventually(lambda: not _is_free(url), "the server")
+            _publish(run_dir, url, 10)
+            eventually(lambda: len(own.records()) == 11)
+            # killed without a warning, it takes the server along, and both go on
+            process.kill()
+            process.communicate(timeout=60)
+            eventually(lambda: _is_free(url), "the end of the server")
+            process = own.start("--serve")
+            eventually(lambda: not _is_free(url), "the server")
+            _publish(run_dir, url, 10, first=10)
+            eventually(lambda: len(own.records()) == 22)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert _numbers(own.records()) == [*range(20)]
+        grep = ["grep", "-r", "hunter2", str(own.run_dir), str(run_dir)]
+        assert subprocess.run(grep, check=False, stdout=subprocess.DEVNULL).returncode == 1
+    finally:
+        del os.environ["NATS_TOKEN"]
+
+
+def _is_free(url: str) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))).close()
+    except ConnectionRefusedError:
+        return True
+    return False

@@ -1,0 +1,164 @@
+"""A nats-server of our own, for a job on machines where nobody runs one.
+
+It is a child of the receiver, ends with it, and keeps its streams in the run directory.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from ...exceptions import AsynclogError, SettingError
+from ...sinks.rotation import make_directories
+
+DIRECTORY: Final = Path(".asynclog") / "nats"
+"""Where in the run directory it keeps its streams and its log."""
+START_TIMEOUT: Final = 30.0
+STOP_TIMEOUT: Final = 10.0
+_PR_SET_PDEATHSIG: Final = 1
+"""From prctl(2)."""
+
+
+class ServeError(AsynclogError):
+    """The server cannot be started."""
+
+
+class OwnServer:
+    """Runs a server.
+
+    Args:
+        url: Where it listens; ``0.0.0.0`` for all of this machine's addresses.
+        run_dir: The run directory.
+        environment: Holds what its users must know: ``NATS_TOKEN``, or ``NATS_USER`` and
+            ``NATS_PASSWORD``.
+
+    Attributes:
+        url: How it is reached from this machine.
+
+    Raises:
+        SettingError: It would be open to everybody, or the address is none of one server.
+    """
+
+    def __init__(
+        self, url: str, run_dir: Path, environment: Mapping[str, str] = os.environ
+    ) -> None:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or 4222
+        if parts.scheme != "nats" or "," in url:
+            rule = "must be one address nats://HOST:PORT where the server is to listen"
+            raise SettingError("server", rule, url)
+        self._access = _access(environment)
+        if not self._access and not _is_loopback(host):
+            raise SettingError(
+                "server",
+                "must not be open to everybody",
+                url,
+                "Set NATS_TOKEN to a secret, the same on all machines",
+            )
+        self._address = host, port
+        self._directory = run_dir / DIRECTORY
+        self._process: subprocess.Popen[bytes] | None = None
+        everywhere = host in ("0.0.0.0", "::")
+        local = "127.0.0.1" if everywhere else f"[{host}]" if ":" in host else host
+        self.url: str = f"nats://{local}:{port}"
+
+    def start(self) -> None:
+        """Start it; return when it can be connected to.
+
+        Raises:
+            ServeError: It is not installed, or it ends at once.
+            OSError: Its directory cannot be made.
+        """
+        program = shutil.which("nats-server")
+        if program is None:
+            raise ServeError("nats-server is not installed: https://nats.io/download")
+        make_directories(self._directory)
+        # in memory alone: it holds the password
+        config = os.memfd_create("nats-server.conf")
+        try:
+            os.write(config, self._config().encode())
+            self._process = subprocess.Popen(
+                [program, "-c", f"/dev/fd/{config}"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[config],
+                # Ctrl-C is for us: what comes until then is still received
+                start_new_session=True,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - there is no other thread yet
+            )
+            self._wait()
+        except BaseException:
+            self.stop()
+            raise
+        finally:
+            os.close(config)
+
+    def stop(self) -> None:
+        """End it; its streams stay."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _config(self) -> str:
+        host, port = self._address
+        listen = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        lines = [
+            f"listen: {json.dumps(listen)}",
+            f"jetstream {{ store_dir: {json.dumps(str(self._directory))} }}",
+            f"log_file: {json.dumps(str(self._directory / 'server.log'))}",
+            "logfile_size_limit: 10MB",
+        ]
+        if self._access:
+            settings = " ".join(f"{name}: {json.dumps(v)}" for name, v in self._access.items())
+            lines.append(f"authorization {{ {settings} }}")
+        return "\n".join([*lines, ""])
+
+    def _wait(self) -> None:
+        assert self._process is not None
+        parts = urlsplit(self.url)
+        deadline = time.monotonic() + START_TIMEOUT
+        while self._process.poll() is None and time.monotonic() < deadline:
+            try:
+                with socket.create_connection((parts.hostname, parts.port), 1.0) as connection:
+                    if connection.recv(5) == b"INFO ":
+                        break
+            except OSError:
+                time.sleep(0.02)
+        if self._process.poll() is not None:
+            log = self._directory / "server.log"
+            raise ServeError(f"nats-server cannot serve {self.url}: see {log}")
+
+
+def _access(environment: Mapping[str, str]) -> dict[str, str]:
+    if token := environment.get("NATS_TOKEN"):
+        return {"token": token}
+    user, password = environment.get("NATS_USER"), environment.get("NATS_PASSWORD")
+    return {"user": user, "password": password} if user and password else {}
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
