@@ -33,7 +33,7 @@ Examples:
 \b
 Exit codes:
   0  done
-  1  something is missing: records were dropped, or lines or files cannot be read
+  1  records were dropped, or lines or files cannot be read
   2  wrong arguments, or no run
 """
 SHOWN: Final = 8

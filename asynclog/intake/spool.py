@@ -82,7 +82,7 @@ class Spool:
                 os.chmod(directory, 0o700)
             except FileExistsError:
                 pass
-            _check_ownership(directory)
+            check_ownership(directory)
 
     def exists(self) -> bool:
         """Say whether there is a spool for the run that can be used safely.
@@ -93,7 +93,7 @@ class Spool:
         for directory in (self.root, self.path):
             if not os.path.lexists(directory):
                 return False
-            _check_ownership(directory)
+            check_ownership(directory)
         return True
 
     def elect(self) -> bool:
@@ -183,12 +183,7 @@ class Spool:
 
     def read_settings(self) -> dict[str, Any] | None:
         """Return what :meth:`write_settings` stored, None when there is nothing readable."""
-        try:
-            text = (self.path / "settings.json").read_text(encoding="utf-8")
-            data = json.loads(text)
-        except (OSError, ValueError):
-            return None
-        return data if isinstance(data, dict) else None  # pyright: ignore[reportUnknownVariableType]
+        return settings_in(self.path)
 
     def leave(self) -> None:
         """Give up being the collector; remove the directory when nothing is left in it.
@@ -226,7 +221,22 @@ class Spool:
         return True
 
 
-def _check_ownership(directory: Path) -> None:
+def settings_in(directory: Path) -> dict[str, Any] | None:
+    """Return what the run of a spool directory has stored, None when it is not readable."""
+    try:
+        text = (directory / "settings.json").read_text(encoding="utf-8")
+        data = json.loads(text)
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None  # pyright: ignore[reportUnknownVariableType]
+
+
+def check_ownership(directory: Path) -> None:
+    """See that a directory of spools is ours, and closed to others.
+
+    Raises:
+        SpoolError: It is not.
+    """
     status = os.lstat(directory)
     if not stat.S_ISDIR(status.st_mode):
         raise SpoolError(directory, "must be a directory, not a link or a file", "Remove it")

@@ -145,20 +145,21 @@ def ring_states(spool: Spool) -> list[RingState]:
     Raises:
         SpoolError: The spool is not safe to read.
     """
-    if not spool.exists():
-        return []
+    return rings_in(spool.path) if spool.exists() else []
+
+
+def rings_in(directory: Path) -> list[RingState]:
+    """Return the rings in a spool directory; what is no ring of this version is left out."""
     states: list[RingState] = []
-    for path in spool.rings():
+    for path in sorted(directory.glob("*.ring")):
         try:
             ring = Ring.open(path, read_only=True)
         except (OSError, RingFormatError):
             continue
         try:
-            origin = ring.origin
+            alive, origin = _is_held(path), ring.origin
             states.append(
-                RingState(
-                    _is_held(path), origin.pid, origin.host, origin.rank, ring.size, ring.used
-                )
+                RingState(alive, origin.pid, origin.host, origin.rank, ring.size, ring.used)
             )
         finally:
             ring.close()
