@@ -47,6 +47,7 @@ class Way(NamedTuple):
 WAYS = {
     "asynclog": Way("`asynclog.log_metrics`, JSONL", "asynclog"),
     "asynclog-csv": Way("the same, with `MetricsCsv` and `Best`", "asynclog"),
+    "asynclog-process": Way("the same, collected by a process, as for W&B", "asynclog"),
     "wandb": Way("`wandb.log`, offline", "wandb"),
     "tensorboard": Way("`SummaryWriter.add_scalar` twice (tensorboardX)", "tensorboardX"),
     "mlflow": Way("`mlflow.log_metrics`, SQLite", "mlflow"),
@@ -62,8 +63,10 @@ def make_call(way: str, directory: Path, stack: ExitStack) -> Call:
     if way.startswith("asynclog"):
         import asynclog
 
-        more = [asynclog.MetricsCsv(), asynclog.Best()] if way == "asynclog-csv" else []
-        stack.enter_context(asynclog.running(directory, sinks=[asynclog.JsonlFile(), *more]))
+        more = [] if way == "asynclog" else [asynclog.MetricsCsv(), asynclog.Best()]
+        place = "process" if way == "asynclog-process" else "thread"
+        sinks = [asynclog.JsonlFile(), *more]
+        stack.enter_context(asynclog.running(directory, sinks=sinks, collector=place))
         log_metrics = asynclog.log_metrics
         return lambda step, x: log_metrics({"loss": x, "acc": 1 - x}, step=step, split="train")
     if way == "wandb":
