@@ -134,6 +134,22 @@ class Deaths:
         return seen
 
 
+def wait_for_stranger(pid: int) -> int | None:
+    """Wait for the end of a process that is no child of ours; return how it ended, if known."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        return None
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        poll.poll()
+        status = _status_of_pidfd(descriptor)
+        return _status_of_zombie(pid) if status is None else status
+    finally:
+        os.close(descriptor)
+
+
 def _status_of_pidfd(descriptor: int) -> int | None:
     buffer = bytearray(_INFO.size)
     _INFO.pack_into(buffer, 0, PIDFD_INFO_EXIT, 0)

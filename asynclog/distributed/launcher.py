@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from .._levels import INFO
 from ..typing import SinkDeclaration
+from .deaths import wait_for_stranger
 from .node_loggers import AUTO
-from .program import Program, check, exit_status
+from .program import Program, check, exit_status, hand_on_signals
+from .understudy import Left, Understudy
 from .watch import Watch
 
 
@@ -40,16 +43,37 @@ def launch(
         SettingError: A setting breaks its rule; nothing was started.
         CannotStartError: The command cannot be started.
     """
-    watch = Watch(command, run_dir, level, console_level, ranks, handlers, sinks)
+    make = partial(Watch, command, run_dir, level, console_level, ranks, handlers, sinks)
+    watch = make()
     check(command[0])
-    program = Program()
-    watch.start(program.output, (os.fstat(pipe).st_ino for pipe in program.output))
+    understudy = Understudy(partial(_go_on, make))
     status = 0
     try:
-        program.start(command, watch.environment(os.environ))
-        watch.pid = program.pid
-        status = program.wait()
+        program = Program()
+        inodes = [os.fstat(pipe).st_ino for pipe in program.output]
+        watch.start(program.output, inodes, understudy)
+        try:
+            program.start(command, watch.environment(os.environ))
+            watch.pid = program.pid
+            understudy.runs(program.pid)
+            status = program.wait()
+        finally:
+            report = watch.finish(program.interrupted)
+        watch.report(status, report.run_dir)
     finally:
-        report = watch.finish(program.interrupted)
+        understudy.dismiss()
+    return exit_status(status)
+
+
+def _go_on(make: Callable[[], Watch], left: Left) -> int:
+    """Be the launcher from here on; the understudy's part."""
+    watch = make()
+    watch.take_over(left)
+    hand_on_signals(left.command)
+    status = wait_for_stranger(left.command)
+    report = watch.finish()
+    if status is None:
+        # Linux says so from 6.15 on
+        status = 1 if watch.failed_rank() else 0
     watch.report(status, report.run_dir)
     return exit_status(status)

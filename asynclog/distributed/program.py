@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from ..exceptions import AsynclogError
@@ -129,6 +130,17 @@ class Program:
         assert self._process is not None
         # to the command alone: whatever launches workers ends them itself, in its own way
         self._process.send_signal(number)
+
+
+def hand_on_signals(pid: int) -> None:
+    """Hand on the signals that this process gets to another one, from now on."""
+
+    def hand_on(number: int, frame: object) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+    for number in PASSED_ON:
+        signal.signal(number, hand_on)
 
 
 def exit_status(status: int) -> int:

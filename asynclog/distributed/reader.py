@@ -12,7 +12,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,7 @@ from .._logger.bound import BoundLogger
 from .deaths import Deaths
 from .printed import Printed, Printer, read
 from .screen import Screen
+from .understudy import Stream, Understudy
 
 PATIENCE: Final = 0.5
 """Seconds after which a line without end becomes a record."""
@@ -34,30 +35,33 @@ class OutputReader:
     """Reads pipes in a daemon thread until all are closed.
 
     Args:
-        pipes: Reading ends of the command's own standard output and error, or none.
-        path: Where processes knock.
+        listener: Listens where processes knock.
+        path: Where that is.
         logger: Takes the records.
         screen: Where what is printed is shown, as it is.
         shows: Whether what somebody prints is passed through to the screen.
         deaths: Is told of the processes.
+        understudy: Is told of the pipes, if there is one.
     """
 
     def __init__(
         self,
-        pipes: Sequence[int],
+        listener: socket.socket,
         path: Path,
         logger: BoundLogger,
         screen: Screen,
         shows: Callable[[Printer], bool],
         deaths: Deaths,
+        understudy: Understudy | None = None,
     ) -> None:
         self._logger = logger
         self._screen = screen
         self._shows = shows
         self._deaths = deaths
+        self._understudy = understudy
         self._sources: dict[int, tuple[Printed, bool]] = {}
         self._poll = select.poll()
-        self._socket = listen(path)
+        self._socket = listener
         self._path = path
         self._visitors: dict[int, socket.socket] = {}
         self._wake, self._waker = os.pipe()
@@ -65,14 +69,21 @@ class OutputReader:
         self._ended = threading.Event()
         self._poll.register(self._wake, select.POLLIN)
         self._poll.register(self._socket, select.POLLIN)
-        for number, pipe in enumerate(pipes, 1):
-            self._add(pipe, Printer.unknown(), number)
+        if understudy is not None:
+            understudy.listens(listener, path)
         self._thread = threading.Thread(target=self._run, name="asynclog-output", daemon=True)
 
     @property
     def open_streams(self) -> int:
         """How many streams somebody still holds."""
         return len(self._sources)
+
+    def add(self, stream: Stream) -> None:
+        """Read a pipe; to be called before :meth:`start`."""
+        printer = introduced(stream.header)[0] if stream.header else Printer.unknown()
+        self._add(stream, printer)
+        if stream.pid:
+            self._deaths.watch(stream.pid, printer)
 
     def start(self) -> None:
         """Start the thread."""
@@ -134,28 +145,30 @@ class OutputReader:
         self._poll.unregister(visitor)
         with visitor:
             header, pipes, _, _ = socket.recv_fds(visitor, HEADER_BYTES, 2)
+            text = os.fsdecode(header)
             try:
-                version, pid, numbers, *told = os.fsdecode(header).split("\n")
-                streams = [int(number) for number in numbers.split(",")]
-                if version != "1" or len(pipes) != len(streams) or not {1, 2} >= {*streams}:
-                    raise ValueError("not of this version")
-                pairs = (pair.partition("=") for pair in told)
-                environment = {name: value for name, _, value in pairs}
-                printer = Printer.told(int(pid), environment)
+                printer, streams = introduced(text)
+                if len(pipes) != len(streams):
+                    raise ValueError("not as many pipes as streams")
             except ValueError:
                 for pipe in pipes:
                     os.close(pipe)
                 return
-            for number, pipe in zip(streams, pipes, strict=True):
-                self._add(pipe, printer, number)
             peer = visitor.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-            self._deaths.watch(_CREDENTIALS.unpack(peer)[0], printer)
+            pid: int = _CREDENTIALS.unpack(peer)[0]
+            for number, pipe in zip(streams, pipes, strict=True):
+                self._add(Stream(pipe, number, pid, text), printer)
+            self._deaths.watch(pid, printer)
 
-    def _add(self, pipe: int, printer: Printer, number: int) -> None:
+    def _add(self, stream: Stream, printer: Printer) -> None:
+        pipe = stream.pipe
         os.set_blocking(pipe, False)
         shown = self._shows(printer)
-        self._sources[pipe] = Printed(printer, number, self._logger, quiet=shown), shown
+        source = Printed(printer, stream.number, self._logger, quiet=shown)
+        self._sources[pipe] = source, shown
         self._poll.register(pipe, select.POLLIN)
+        if self._understudy is not None:
+            self._understudy.opened(stream)
 
     def _read(self, descriptor: int) -> bool:
         """Take what has been printed; say whether there was anything."""
@@ -179,6 +192,8 @@ class OutputReader:
         source, _ = self._sources.pop(descriptor)
         self._poll.unregister(descriptor)
         os.close(descriptor)
+        if self._understudy is not None:
+            self._understudy.closed(descriptor)
         source.log(source.lines.close())
         if source.last_error:
             self._deaths.note_error(source.printer, source.last_error)
@@ -191,6 +206,20 @@ class OutputReader:
                 continue
             if now - source.waiting_since >= PATIENCE:
                 source.log(source.lines.give_out())
+
+
+def introduced(header: str) -> tuple[Printer, list[int]]:
+    """Return who knocks, and the numbers of the streams that it brings.
+
+    Raises:
+        ValueError: The header is of another version, or makes no sense.
+    """
+    version, pid, numbers, *told = header.split("\n")
+    streams = [int(number) for number in numbers.split(",")]
+    if version != "1" or not {1, 2} >= {*streams}:
+        raise ValueError("not of this version")
+    pairs = (pair.partition("=") for pair in told)
+    return Printer.told(int(pid), {name: value for name, _, value in pairs}), streams
 
 
 def listen(path: Path) -> socket.socket:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,8 +30,9 @@ from .job_console import OWN_LOGGER, JobConsole
 from .node_loggers import AUTO, NodeLoggers, factory_of, made_by
 from .printed import Printer
 from .ranks import Ranks
-from .reader import OutputReader
+from .reader import OutputReader, listen
 from .screen import Screen
+from .understudy import Left, Stream, Understudy
 
 PATIENCE_WITH_OUTPUT: Final = 5.0
 """Seconds to wait for processes that go on printing when the command has ended."""
@@ -105,37 +107,66 @@ class Watch:
         self._deaths = Deaths(self._noted.put)
         self._reader: OutputReader | None = None
         self._invited: dict[str, str] = {}
-        self._address = Path()
         self._reporting = threading.Lock()
         self._early = False
         self._ended = False
         self._notes = threading.Thread(target=self._note_all, name="asynclog-crash", daemon=True)
 
-    def start(self, pipes: Sequence[int], inodes: Iterable[int]) -> None:
+    def start(
+        self, pipes: Sequence[int], inodes: Iterable[int], understudy: Understudy | None = None
+    ) -> None:
         """Start collecting.
 
         Args:
             pipes: Reading ends of the command's own standard output and error, or none.
             inodes: Of the streams whose lines are ours to take.
+            understudy: Goes on in our place when we are killed, if there is one.
 
         Raises:
             SettingError: The run directory cannot be written, or there are no such handlers.
         """
+        invitation = self._start_pipeline()
+        replace(invitation, launcher=True).publish(self._invited)
+        address = _address(invitation)
+        self._invited[OUTPUT] = f"{','.join(map(str, inodes))}:{address}"
+        streams = [Stream(pipe, number, 0, "") for number, pipe in enumerate(pipes, 1)]
+        self._read(listen(address), address, streams, understudy)
+
+    def take_over(self, left: Left) -> None:
+        """Go on with what a launcher has left behind.
+
+        Raises:
+            SettingError: The run directory cannot be written any more.
+        """
+        self.pid = left.command
+        self._start_pipeline()
+        self._read(left.socket, left.address, left.streams, None)
+
+    def _start_pipeline(self) -> Invitation:
         self._hand_to(made_by(self._handlers))
         self._pipeline.start_sync()
         invitation = self._pipeline.invitation()
         assert invitation is not None
-        replace(invitation, launcher=True).publish(self._invited)
-        self._address = _address(invitation)
-        self._invited[OUTPUT] = f"{','.join(map(str, inodes))}:{self._address}"
+        return invitation
+
+    def _read(
+        self,
+        listener: socket.socket,
+        address: Path,
+        streams: Sequence[Stream],
+        understudy: Understudy | None,
+    ) -> None:
         self._reader = OutputReader(
-            pipes,
-            self._address,
+            listener,
+            address,
             self._pipeline.get_logger("output"),
             self._screen,
             self._shows,
             self._deaths,
+            understudy,
         )
+        for stream in streams:
+            self._reader.add(stream)
         self._notes.start()
         self._deaths.start()
         self._reader.start()

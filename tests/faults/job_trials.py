@@ -177,8 +177,7 @@ class Round:
             self.wait_for_work()
             if self.way == "kill":
                 time.sleep(self.after)
-                self.board.dies(self.victim, time.time_ns())
-                os.kill(self.board.pid(self.victim), signal.SIGKILL)
+                self.kill_victim()
             elif self.way == "oom" and self.group is None:
                 pid = self.board.pid(self.victim)
                 wait_for(lambda: resident(pid) > MEMORY, "no memory is taken")
@@ -198,6 +197,35 @@ class Round:
             time.sleep(self.after)
         finally:
             self.kill_all(launcher, randomness)
+
+    def kill_victim(self) -> None:
+        """Kill it, and note when."""
+        self.board.dies(self.victim, time.time_ns())
+        os.kill(self.board.pid(self.victim), signal.SIGKILL)
+
+    def run_without_launcher(self) -> None:
+        """Run the job to its end, its launcher being killed meanwhile."""
+        launcher = self.start()
+        try:
+            self.wait_for_work()
+            time.sleep(self.after)
+            launcher.kill()
+            launcher.wait()
+            wait_for(
+                lambda: all(
+                    self.board.acknowledged(rank, kind) == self.records
+                    for rank in range(RANKS)
+                    for kind in range(len(KINDS))
+                ),
+                f"not all ranks go on: {self.said()}",
+            )
+            if self.way is not None:
+                self.kill_victim()
+                self.wait_for_report()
+            self.board.end()
+            wait_for(lambda: not processes_of(launcher.pid), "something lives on")
+        finally:
+            self.kill_all(launcher)
 
     @staticmethod
     def kill_all(
@@ -312,6 +340,25 @@ def everything_dies(directory: Path, randomness: random.Random) -> Counter[str]:
     return counts
 
 
+def launcher_dies(directory: Path, randomness: random.Random) -> Counter[str]:
+    """Run one job whose launcher is killed, and a rank later on or not; return the counts."""
+    way = randomness.choice([None, "kill"])
+    job = Round(directory, way, randomness.randrange(RANKS), randomness.uniform(0, 0.25))
+    job.run_without_launcher()
+    # what it had read and not yet logged has died with it
+    counts = job.count(printed=False)
+    wrong = job.misreported() if way else []
+    if not way and (job.run_dir / "crash.json").exists():
+        wrong.append("a crash report of a job that went well")
+    if "goes on in its place" not in (directory / "err").read_text():
+        wrong.append("nobody has said so")
+    counts["misreported"] += len(wrong)
+    for text in wrong:
+        print(text, job.said(), sep="\n", file=sys.stderr)
+    job.board.close()
+    return counts
+
+
 def one_rank_dies(
     directory: Path, way: str, randomness: random.Random, *, torchrun: bool = False
 ) -> tuple[Counter[str], Round]:
@@ -356,6 +403,9 @@ def main(arguments: Sequence[str]) -> None:
         with tempfile.TemporaryDirectory() as directory:
             if way == "everything":
                 total += everything_dies(Path(directory), randomness)
+                continue
+            if way == "launcher":
+                total += launcher_dies(Path(directory), randomness)
                 continue
             counts, job = one_rank_dies(Path(directory), way, randomness, torchrun=torchrun)
             total += counts

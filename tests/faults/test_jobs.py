@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .job_trials import CAUSES, everything_dies, faults_in, one_rank_dies
+from .job_trials import CAUSES, everything_dies, faults_in, launcher_dies, one_rank_dies
 
 WHOLE = 34
 """Rounds of each way to die: 204 in all."""
@@ -57,5 +57,16 @@ def test_everything_is_killed(tmp_path: Path, rounds: int) -> None:
     for number in range(rounds):
         (tmp_path / str(number)).mkdir()
         total += everything_dies(tmp_path / str(number), randomness)
+    assert total["acknowledged"] > 0
+    assert not faults_in(total)
+
+
+@pytest.mark.parametrize("rounds", [2, pytest.param(100, marks=pytest.mark.faults)])
+def test_the_launcher_is_killed(tmp_path: Path, rounds: int) -> None:
+    """Programs go on, print and log into the same run; a report is made all the same."""
+    randomness, total = random.Random(rounds), Counter[str]()
+    for number in range(rounds):
+        (tmp_path / str(number)).mkdir()
+        total += launcher_dies(tmp_path / str(number), randomness)
     assert total["acknowledged"] > 0
     assert not faults_in(total)
