@@ -24,7 +24,8 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
-App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+# each framework has types of its own for what it is called with
+App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
 LOGGER_NAME: Final = "access"
 DEFAULT_HEADER: Final = "x-request-id"
