@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from .._complain import complain
 from .._json import dumps, loads
@@ -111,6 +111,37 @@ def collect_dumps(spool: Spool) -> bool:
     return found
 
 
+def waiting_dumps(spool: Spool) -> list[bytes]:
+    """Return the records of dumps that no collector has taken in yet; nothing is changed."""
+    found: list[bytes] = []
+    for path in sorted(spool.path.glob(f"*{SUFFIX}")):
+        lock = FileLock(path)
+        try:
+            # with a ring it is as good as taken in
+            if path.with_suffix(".ring").exists() or not lock.acquire():
+                continue
+            record = _record(path)
+        except (OSError, ValueError):
+            continue
+        finally:
+            lock.release()
+        if record is not None:
+            found.append(record.line)
+    return found
+
+
+class _Record(NamedTuple):
+    """The record of a dump.
+
+    Attributes:
+        line: Its line, with its end.
+        origin: The process that has died.
+    """
+
+    line: bytes
+    origin: Origin
+
+
 def _collect(path: Path) -> bool:
     lock = FileLock(path)
     try:
@@ -121,24 +152,31 @@ def _collect(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
-            content = file.read(MAX_READ)
-            modified = os.fstat(file.fileno()).st_mtime
-        try:
-            header, dump = _parts(content)
-        except ValueError:
-            # killed while it was being made
-            header, dump = {}, ""
-        ring_path = path.with_suffix(".ring")
-        found = bool(dump.strip()) and _put(ring_path, header, dump, modified)
+        record = _record(path)
+        found = record is not None and _put(path.with_suffix(".ring"), record)
         lock.release(unlink=True)
         return found
     finally:
         lock.release()
 
 
-def _put(ring_path: Path, header: dict[str, Any], dump: str, modified: float) -> bool:
-    """Put a dump into a ring of its own; say whether it was not in there already."""
+def _record(path: Path) -> _Record | None:
+    """Return the record of a dump, None when there is no dump in the file.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: Its header makes no sense.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+        content = file.read(MAX_READ)
+        modified = os.fstat(file.fileno()).st_mtime
+    try:
+        header, dump = _parts(content)
+    except ValueError:
+        # killed while it was being made
+        return None
+    if not dump.strip():
+        return None
     fields: dict[str, Any] = header.get("fields") or {}
     room = int(header.get("max_event_bytes") or MAX_READ) - _ROOM
     # each byte of a dump is at most two in JSON: it is ASCII
@@ -155,16 +193,21 @@ def _put(ring_path: Path, header: dict[str, Any], dump: str, modified: float) ->
     if len(text) < len(dump):
         record["truncated"] = True
     origin = Origin(str(fields.get("host", "")), int(fields.get("pid", 0)))
+    return _Record(dumps(record) + b"\n", origin)
+
+
+def _put(ring_path: Path, record: _Record) -> bool:
+    """Put a dump into a ring of its own; say whether it was not in there already."""
     producer = make_producer(Overflow(wait=False))
     try:
         # one that was made and not filled, because somebody was killed over it
         ring = Ring.open(ring_path)
     except FileNotFoundError:
-        ring = Ring.create(ring_path, RING_BYTES, origin, producer.next_base)
+        ring = Ring.create(ring_path, RING_BYTES, record.origin, producer.next_base)
     fresh = not ring.accepted
     if fresh:
         producer.attach(ring)
-        producer.put(dumps(record) + b"\n", CRITICAL)
+        producer.put(record.line, CRITICAL)
         producer.detach()
     ring.close()
     return fresh

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from .._json import loads
 from ..collector.source import STRONGLY_ORDERED
+from ..intake.dump import waiting_dumps
 from ..intake.ring import Intent, Ring, RingFormatError
 from ..intake.spool import Spool
 from ..sinks.backups import rotated_set
@@ -30,7 +31,7 @@ class Waiting(NamedTuple):
     """What one ring holds that is in no file yet.
 
     Attributes:
-        path: The ring.
+        path: The ring; the spool itself for crash dumps.
         tail: Position of the first of the lines.
         head: Position after the last of them.
         rank: Rank of the process, None without one and for rank 0, as its file is named.
@@ -45,7 +46,7 @@ class Waiting(NamedTuple):
 
 
 def look(spool: Spool | None, files: Iterable[Path]) -> list[Waiting]:
-    """Return what the rings of a run hold that is in no file yet.
+    """Return what the rings of a run hold that is in no file yet, crash dumps included.
 
     A line may come to its file at any later moment: see :func:`~asynclog.reading.snapshot.take`.
 
@@ -58,6 +59,8 @@ def look(spool: Spool | None, files: Iterable[Path]) -> list[Waiting]:
     """
     if spool is None or not spool.exists():
         return []
+    # the crash dumps first: a collector makes rings of them
+    dumps = [line for dump in waiting_dumps(spool) for line in split(dump, None, FIRST)]
     found: list[Waiting] = []
     for path in spool.rings():
         try:
@@ -69,6 +72,10 @@ def look(spool: Spool | None, files: Iterable[Path]) -> list[Waiting]:
             found.append(_copy(ring, path, files))
         finally:
             ring.close()
+    if dumps:
+        taken = {line[2] for ring in found for line in ring.lines}
+        left = [line for line in dumps if line[2] not in taken]
+        found.append(Waiting(spool.path, 0, 0, None, left))
     return found
 
 

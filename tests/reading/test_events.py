@@ -6,6 +6,9 @@ import gzip
 import json
 import os
 import random
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +72,32 @@ def test_last_words_in_rings_belong_to_the_run(run_dir: Path, spool_dir: Path, l
     assert (after, (run_dir / "events.jsonl").read_bytes()) == (before, stored)
     recover(run_dir)
     assert numbers(read_run(run_dir)) == list(range(100))
+
+
+CRASHES = """
+import ctypes, sys
+import asynclog
+from asynclog.capture import capture
+asynclog.start_sync(sys.argv[1], sinks=[asynclog.JsonlFile()], linger=60)
+capture().start()
+asynclog.get_logger().info("before")
+ctypes.string_at(0)
+"""
+
+
+def test_crash_dumps_belong_to_the_run(run_dir: Path):
+    """What a process wrote as it crashed is read before a collector has seen it, and once after."""
+    command = [sys.executable, "-c", CRASHES, str(run_dir)]
+    crashed = subprocess.run(command, timeout=60, check=False, stderr=subprocess.DEVNULL)
+    assert crashed.returncode == -signal.SIGSEGV
+
+    def crash() -> list[str]:
+        found = read_run(run_dir, level="critical", logger="faulthandler")
+        return [event["event"] for event in found]
+
+    assert crash() == ["Fatal Python error: Segmentation fault"]
+    recover(run_dir)
+    assert crash() == ["Fatal Python error: Segmentation fault"]
 
 
 @pytest.mark.parametrize("done", [0.0, 0.3, 1.0])

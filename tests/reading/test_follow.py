@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -152,17 +151,39 @@ def test_rotation_between_two_looks(run_dir: Path, line: Any):
     assert [event["number"] for event in found] == list(range(1, 500))
 
 
-def test_a_large_run_is_tailed_from_its_end(run_dir: Path, line: Any):
-    """Of a file of four gigabytes only the end is read."""
-    path = line.write(run_dir / "events.jsonl", [line(0, number=0)])
-    with open(path, "r+b") as file:
-        # a hole, which no line end interrupts but those at its borders
-        file.seek(4 << 30)
-        file.write(b"\n" + b"".join(line(n, number=n) for n in range(1, 5000)))
-    assert os.stat(path).st_size > 4 << 30
-    with read_run(run_dir).tail(100) as tail:
-        assert [event["number"] for event in tail.last] == list(range(4900, 5000))
-        with open(path, "ab") as file:
-            file.write(line(5000, number=5000))
-        [event] = collected(tail, bool)
-    assert event["number"] == 5000
+def read_so_far() -> int:
+    """Return the bytes that this process has read from files."""
+    text = Path("/proc/self/io").read_text()
+    return int(text.split()[1])
+
+
+def test_a_large_run_is_tailed_from_its_end(run_dir: Path, tmp_path: Path, line: Any):
+    """Of ten gigabytes no more is read than of one megabyte."""
+    lines = [line(n, number=n, padding="x" * 100) for n in range(6000)]
+    small = line.write(tmp_path / "small" / "events.jsonl", lines)
+    large = line.write(run_dir / "events.jsonl", lines[:10])
+    with open(large, "r+b") as file:
+        # a hole takes no room on the disk
+        file.seek(10 << 30)
+        file.write(b"\n" + b"".join(lines))
+    read: dict[Path, int] = {}
+    for path in (small, large):
+        before = read_so_far()
+        with read_run(path.parent).tail(100) as tail:
+            assert [event["number"] for event in tail.last] == list(range(5900, 6000))
+            with open(path, "ab") as file:
+                file.write(line(6000, number=6000))
+            [event] = collected(tail, bool)
+            assert event["number"] == 6000
+        read[path] = read_so_far() - before
+    assert read[large] < 1.5 * read[small] < 3 << 20
+
+
+def test_a_time_is_found_in_a_large_file(run_dir: Path, line: Any):
+    """Of a large file only the end that is asked for is read."""
+    lines = [line(n, number=n, padding="x" * 1000) for n in range(20_000)]
+    path = line.write(run_dir / "events.jsonl", lines)
+    before = read_so_far()
+    found = [event["number"] for event in read_run(run_dir, since=line.stamp(19_000))]
+    assert found == list(range(19_000, 20_000))
+    assert read_so_far() - before < path.stat().st_size / 4
