@@ -7,6 +7,7 @@ again soon; a receiver that goes by the places drops it for ever, however it was
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
@@ -18,7 +19,7 @@ from .backend import BackendError, readable
 from .loop_thread import LoopThread
 from .nats import Nats
 from .nats_names import LOGS, METRIC_KINDS, METRICS, NO_RANK, Part, stream_name, token
-from .select import kind_of, parse
+from .select import is_flat, kind_of, parse
 from .span import Span
 
 MAX_MESSAGE: Final = 128 * 1024
@@ -27,6 +28,8 @@ HEADERS: Final = 1024
 """Bytes that the headers of a message take at most."""
 ACK_TIMEOUT: Final = 10.0
 """Seconds that the server may take for a batch of messages: 256 KiB, or one long line."""
+
+_RANK: Final = re.compile(rb'"rank":(\d+)[,}]')
 
 
 class Message(NamedTuple):
@@ -51,6 +54,7 @@ class NatsSink:
         self._settings = settings
         self._run = ""
         self._host = ""
+        self._middle = ""
         self._loop: LoopThread | None = None
         self._client: Any = None
         self._stream: Any = None
@@ -67,6 +71,7 @@ class NatsSink:
         nats_link.load()
         self._run = self._settings.run or run.name
         self._host = run.host
+        self._middle = f"{token(self._run)}.{token(run.host)}"
         if self._loop is None:
             self._loop = LoopThread("asynclog-nats")
         self._loop.run(self._connect())
@@ -148,9 +153,7 @@ class NatsSink:
 
     def _subject(self, line: bytes) -> str:
         front = METRICS if kind_of(line) in METRIC_KINDS else LOGS
-        rank = parse(line).get("rank") if b'"rank":' in line else None
-        last = str(rank) if type(rank) is int and rank >= 0 else NO_RANK
-        return f"{front}.{token(self._run)}.{token(self._host)}.{last}"
+        return f"{front}.{self._middle}.{_rank(line)}"
 
     def _refuse(self, line: bytes, limit: int) -> None:
         self.dropped["too_large"] += 1
@@ -177,3 +180,14 @@ class NatsSink:
         client, self._client, self._stream = self._client, None, None
         if client is not None:
             await nats_link.close(client)
+
+
+def _rank(line: bytes) -> str:
+    """Return the rank that a line names, as a token."""
+    found = _RANK.search(line)
+    if found is None:
+        return NO_RANK
+    if is_flat(line):
+        return found[1].decode()
+    rank = parse(line).get("rank")
+    return str(rank) if type(rank) is int and rank >= 0 else NO_RANK

@@ -47,6 +47,14 @@ def kind_of(line: bytes) -> str | None:
     return head[1].decode() if head and head[1] is not None else None
 
 
+def is_flat(line: bytes) -> bool:
+    """Say whether a line has its keys at the top only: then they can be told by its bytes.
+
+    Inside a text their quotes would be escaped.
+    """
+    return line.count(b"{") == 1
+
+
 class Selector:
     """Picks from batches what a sink gets.
 

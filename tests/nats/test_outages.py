@@ -23,7 +23,7 @@ from asynclog.intake.spool import Spool
 from .conftest import PATIENCE, Command, Link, Server, collect, eventually
 
 RANKS = 4
-MORE = 30_000
+MORE = 10_000
 """Bytes that machines log while something is away."""
 FAULTS = ("link", "server", "collector", "receiver")
 

@@ -24,10 +24,12 @@ from .store import Received, Store
 RETRY_STEPS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Seconds before the next try when the server, or the disk, does not work; the last one until it
 does."""
+MOST_PATIENT: Final = 3
+"""Which of them is the last while the run has not begun: one look a second."""
 MOST: Final = 128
 """Messages asked for at once: 16 MiB at most."""
 WAIT: Final = 1.0
-"""Seconds to wait for messages, or for the run to begin, before looking whether all is well."""
+"""Seconds to wait for messages before looking whether all is well."""
 FORGOTTEN: Final = 86_400.0
 """Seconds after which the server forgets a receiver that is gone."""
 _NEVER: Final = 86_400.0
@@ -119,6 +121,7 @@ class Receiver:
 
     async def _stream(self, client: Any, stream: Any) -> Any:
         """Wait for the run's stream; return what the server says of it, None at the end."""
+        looks = 0
         while (info := await nats_stream.info(stream, self._run)) is None:
             if self._once:
                 names = [each.config.name for each in await stream.streams_info()]
@@ -126,7 +129,8 @@ class Receiver:
             if not self._told:
                 self._told = True
                 complain(f"nobody has published the run {self._run} yet: waiting")
-            await self._pause(WAIT)
+            looks = min(looks + 1, MOST_PATIENT)
+            await self._rest(looks)
             if self._ending.is_set():
                 return None
             if not client.is_connected:
@@ -179,15 +183,15 @@ class Receiver:
                     break
                 expected += 1
                 received.append(Received(place.stream, _identity(message.headers), message.data))
-            if received:
-                await self._write(received)
+            if received and await self._write(received):
                 await messages[len(received) - 1].ack()
             if len(received) < len(messages):
                 # one was lost on the way
                 return False
         return True
 
-    async def _write(self, messages: list[Received]) -> None:
+    async def _write(self, messages: list[Received]) -> bool:
+        """Store messages; return whether they are stored, and not left to the next start."""
         failures = 0
         while True:
             try:
@@ -199,11 +203,11 @@ class Receiver:
                 complain(f"cannot write what is received, will try again: {error}", kind="file")
                 await self._rest(failures)
                 if self._ending.is_set():
-                    return
+                    return False
             else:
                 if content:
                     self._hand_on(content)
-                return
+                return True
 
     async def _rest(self, failures: int) -> None:
         await self._pause(RETRY_STEPS[min(max(failures, 1), len(RETRY_STEPS)) - 1])

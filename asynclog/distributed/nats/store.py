@@ -22,7 +22,7 @@ from ...sinks.journal import Place
 from ...sinks.nats_names import Part
 from ...sinks.parts import mark_of, open_part
 from ...sinks.rotation import Position
-from ...sinks.select import parse
+from ...sinks.select import is_flat, parse
 from ...typing import Run
 from .ledger import Ledger
 from .spans import Spans, joined, missing
@@ -233,7 +233,7 @@ def _with_host(content: bytes, host: str) -> Iterable[bytes]:
     """Return whole lines, those that do not say where they come from with their host."""
     field = b',"host":%b}\n' % dumps(host)
     for line in content.split(b"\n")[:-1]:
-        named = _HOST in line and "host" in parse(line)
+        named = _HOST in line and (is_flat(line) or "host" in parse(line))
         yield line + b"\n" if named else line[:-1] + field
 
 
