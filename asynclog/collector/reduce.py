@@ -124,8 +124,7 @@ class Reduction:
 
     Each rank reports a name step by step. So what is done comes out in order, and a rank that has
     gone on to a later step is not waited for. One that was waited for in vain is not waited for
-    again before it has caught up; what it reports of steps that went out without it is counted as
-    late.
+    again before it has caught up with what went out; what it reports until then is counted as late.
 
     Args:
         timeout: Seconds to wait for ranks.
@@ -175,6 +174,8 @@ class Reduction:
             if number is None:
                 if self._is_late(step, split, name, rank):
                     notes += self._note_late(rank, step, split)
+                    if step == self._absent[split, name].step:
+                        notes += self._note_back(rank, split, name)
                     continue
                 best, mode = event.get("best") is not False, event.get("mode")
                 number = self._new(Values(step, split, name, best, mode, opened=now))
@@ -213,6 +214,10 @@ class Reduction:
         while self._waiting:
             values = next(iter(self._waiting.values()))
             done += [self._close(values), *self._completed(values.split, values.name)]
+        # whoever is started again reports again
+        self._absent.clear()
+        self._late.clear()
+        self._died = self._missing = 0
         return [*_records(done, self._statistics, self._world)]
 
     def due(self, now: float) -> float | None:

@@ -174,15 +174,16 @@ def test_missing_rank() -> None:
         run.add(1, step, {"loss": 1.0})
     assert run.steps("loss")[2:] == [(2, 2), (3, 2), (4, 2)]
     assert run.notes() == [("ranks_missing", [2])]
-    for step in range(1, 5):
+    for step in range(1, 4):
         run.add(2, step, {"loss": 1.0})
     assert run.notes()[1:] == [("rank_late", 2)]
+    run.add(2, 4, {"loss": 1.0})
+    assert run.notes()[2:] == [("rank_back", 2)]
+    assert run.out[-1]["late"] == 4
     assert len(run.metrics()) == 5, "what is late is in no value"
-    for rank in (2, 0, 1):
+    for rank in (0, 1, 2):
         run.add(rank, 5, {"loss": 1.0})
     assert run.steps("loss")[5:] == [(5, 3)]
-    assert run.notes()[2:] == [("rank_back", 2)]
-    assert run.out[-2]["late"] == 4
 
 
 def test_rank_that_leaves_a_step_out() -> None:
@@ -195,9 +196,10 @@ def test_rank_that_leaves_a_step_out() -> None:
     assert run.steps("loss") == [(0, 1), (1, 1), (2, 2)]
     run.add(1, 1, {"loss": 1.0})
     assert run.notes() == [("rank_late", 1)]
-    for rank in (1, 0):
+    for rank in (0, 1):
         run.add(rank, 3, {"loss": 1.0})
     assert run.steps("loss")[3:] == [(3, 2)]
+    assert run.notes()[1:] == [("rank_back", 1)]
 
 
 def test_rank_that_has_died() -> None:
@@ -288,6 +290,9 @@ def test_end_of_the_run() -> None:
     run.finish()
     assert run.steps("loss") == run.steps("lr") == [(step, 1) for step in range(3)]
     assert run.notes() == []
+    for rank in (0, 1):
+        run.add(rank, 3, {"loss": 1.0})
+    assert run.steps("loss")[3:] == [(3, 2)], "who is started again is waited for again"
 
 
 def test_memory_is_bounded() -> None:
