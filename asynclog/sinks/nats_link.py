@@ -18,6 +18,8 @@ from .nats import Nats
 
 CONNECT_TIMEOUT: Final = 5.0
 """Seconds for one try of all servers."""
+CLOSE_TIMEOUT: Final = 1.0
+"""Seconds to take leave; nothing waits for it that was not acknowledged."""
 PING_INTERVAL: Final = 10
 """Seconds between looks whether the server still answers; after three in vain it is gone."""
 FEATURE: Final = "NATS"
@@ -86,7 +88,7 @@ async def connect(settings: Nats, name: str, lost: Callable[[], None] | None = N
 async def close(client: Any) -> None:
     """Close a connection, whatever state it is in."""
     try:
-        async with asyncio.timeout(CONNECT_TIMEOUT):
+        async with asyncio.timeout(CLOSE_TIMEOUT):
             await client.close()
     except Exception:  # it is of no use any more, and says so
         pass
