@@ -73,6 +73,13 @@ Exit codes:
     help='Ranks shown here: "0", "all", "0,3-5".',
     show_default=True,
 )
+@click.option(
+    "--handlers",
+    default="auto",
+    envvar="ASYNCLOG_HANDLERS",
+    help='Handlers of logging that get all records: "auto", "none", or a function as MODULE:NAME.',
+    show_default=True,
+)
 @click.pass_context
 def collect(
     ctx: click.Context,
@@ -85,6 +92,7 @@ def collect(
     once: bool,
     console_level: str,
     ranks: str,
+    handlers: str,
 ) -> None:
     """Collect a run that the collectors of many machines publish to NATS JetStream.
 
@@ -94,6 +102,7 @@ def collect(
     """
     from ..distributed.nats.collect import Collection
     from ..distributed.nats.serve import OwnServer
+    from ..distributed.node_loggers import NodeLoggers, factory_of, made_by
     from ..sinks.nats import Nats
 
     sinks = _sinks(kinds, per_rank, console_level, ranks)
@@ -104,6 +113,9 @@ def collect(
             own.start()
             stack.callback(own.stop)
             settings = Nats(own.url)
+        if made := made_by(factory_of(handlers)):
+            sinks.append(loggers := NodeLoggers(made))
+            stack.callback(loggers.leave)
         collection = Collection(settings, run, run_dir, sinks, once=once)
         status = _say(_run(collection), run_dir)
     ctx.exit(status)

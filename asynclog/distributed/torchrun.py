@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._invitation import Invitation
 from .._levels import INFO
+from ..sinks import Nats
 from .node_loggers import AUTO
 from .watch import Watch
 
@@ -67,6 +68,7 @@ def _started(run_dir: str | None) -> Watch:
         environment.get("ASYNCLOG_CONSOLE_LEVEL") or INFO,
         environment.get("ASYNCLOG_RANKS") or "0",
         environment.get("ASYNCLOG_HANDLERS") or AUTO,
+        [Nats(server)] if (server := environment.get("ASYNCLOG_NATS")) else (),
     )
     watch.start((), (os.fstat(number).st_ino for number in (1, 2)))
     atexit.register(_finish, watch, os.getpid())

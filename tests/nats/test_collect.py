@@ -135,6 +135,24 @@ def test_command(run_dir: Path, server: Server, command: Command) -> None:
     assert len((command.run_dir / "m.csv").read_text().splitlines()) == 2
 
 
+def test_handlers(run_dir: Path, server: Server, command: Command, tmp_path: Path) -> None:
+    """Handlers of logging get the records of all machines as they come, each once."""
+    (tmp_path / "my_handlers.py").write_text(
+        "import logging\n"
+        "def make():\n"
+        "    handler = logging.FileHandler('all.log')\n"
+        "    handler.setFormatter(logging.Formatter('%(name)s %(message)s'))\n"
+        "    return [handler]\n"
+    )
+    for first in (0, 10):
+        _publish(run_dir, server.url, 10, first=first)
+        command.once("--handlers", "my_handlers:make")
+    lines = [line for line in (tmp_path / "all.log").read_text().splitlines() if "hello" in line]
+    assert len(lines) == 20
+    assert all(line.startswith("asynclog.node.") for line in lines)
+    assert "must name a function" in command.once("--handlers", "my_handlers:no", status=2).stderr
+
+
 def test_command_is_refused(command: Command) -> None:
     """What cannot be done is one line, and exit code 2."""
     said = command.once(status=2).stderr
