@@ -33,9 +33,8 @@ class _Counts:
 
     __slots__ = ("of_level",)
 
-    def __init__(self, level: int) -> None:
+    def __init__(self) -> None:
         self.of_level = [0] * len(LEVELS)
-        self.of_level[level] = 1
 
     def merge(self, other: _Counts) -> None:
         self.of_level = [a + b for a, b in zip(self.of_level, other.of_level, strict=True)]
@@ -56,20 +55,28 @@ class Activity:
             level: One of :data:`LEVELS`.
         """
         self.totals[level] += 1
-        if self._bins.add(time, _Counts(LEVELS.index(level))) and len(self._bins) > _HELD:
-            self._bins.shrink(_HELD)
+        self._at(time).of_level[LEVELS.index(level)] += 1
 
     def add(self, other: Activity) -> None:
         """Take in all that another one has counted."""
         while self._bins.width < other._bins.width:
             self._bins.coarsen()
         for start, counts in other._bins:
-            copy = _Counts(0)
-            copy.of_level = list(counts.of_level)
-            self._bins.add(start, copy)
-        self._bins.shrink(_HELD)
+            self._at(start).merge(counts)
         for level, number in other.totals.items():
             self.totals[level] += number
+
+    def _at(self, time: float) -> _Counts:
+        """Return the bin of a time."""
+        bins = self._bins
+        held = bins.at(time)
+        if held is None:
+            if len(bins) >= _HELD:
+                bins.shrink(_HELD // 2)
+                return self._at(time)
+            held = _Counts()
+            bins.put(time, held)
+        return held
 
     def bars(self) -> Bars:
         """Return what is to be drawn."""

@@ -33,15 +33,13 @@ class Bins(Generic[T]):
         self.width = width
         self._held: dict[int, T] = {}
 
-    def add(self, position: float, value: T) -> bool:
-        """Take in a value; return whether that made another bin."""
-        index = int(position // self.width)
-        held = self._held.get(index)
-        if held is None:
-            self._held[index] = value
-            return True
-        held.merge(value)
-        return False
+    def at(self, position: float) -> T | None:
+        """Return what the bin of a position holds, None while there is none."""
+        return self._held.get(int(position // self.width))
+
+    def put(self, position: float, value: T) -> None:
+        """Give a position a bin that holds this."""
+        self._held[int(position // self.width)] = value
 
     def coarsen(self) -> None:
         """Make the bins twice as wide."""

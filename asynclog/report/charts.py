@@ -189,8 +189,6 @@ def _remarks(run: str, curves: Sequence[tuple[Series, Curve]]) -> Iterator[str]:
             f"the first at {'step ' if curve.has_steps else 'number '}{curve.bad_step:,.0f}"
             + (f" ({where})" if where else "")
         )
-    if len(curves) > MAX_RANK_LINES:
-        yield f"lines of {MAX_RANK_LINES} of {len(curves)} ranks; mean and band are those of all"
 
 
 def activity_chart(bars: Bars) -> Chart:

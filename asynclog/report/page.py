@@ -17,6 +17,7 @@ from .activity import LEVELS, Activity
 from .charts import (
     LEVEL_COLORS,
     MAX_CHARTS,
+    MAX_RANK_LINES,
     activity_chart,
     metric_charts,
     metric_names,
@@ -182,6 +183,11 @@ def _notes(runs: Sequence[Run]) -> Iterable[str]:
                 f"{name}curves are down-sampled: a point is the mean of up to "
                 f"{run.curves.coarsest:,} steps, the band around it goes from the least of their "
                 "values to the largest"
+            )
+        if len(run.ranks) > MAX_RANK_LINES:
+            yield (
+                f"{name}{MAX_RANK_LINES} of {len(run.ranks):,} ranks have lines of their own; "
+                "mean and band are those of all"
             )
         if run.curves.left_out:
             yield f"{name}there are too many metrics: {len(run.curves.left_out):,} are left out"

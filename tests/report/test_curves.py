@@ -83,7 +83,7 @@ def test_ranks_are_joined_with_equal_weight():
     for step in range(4 * MAX_POINTS):
         for rank in (0, 1):
             if rank == 0 or step % 2 == 0:
-                curves.note(LOSS._replace(rank=rank), step, float(rank))
+                curves.note(("loss", "train", rank), step, float(rank))
     joined = join(curves.found.values())
     assert set(joined.mean) == {0.5}
     assert set(joined.low) == {0.0}
