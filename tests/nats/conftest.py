@@ -69,9 +69,14 @@ class Server:
         assert SERVER is not None
         command = [SERVER, "-c", str(self._config), "-a", "127.0.0.1", "-p", str(self.port)]
         command += ["--ports_file_dir", str(self._ports), "-l", str(self.log)]
-        self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        ports = self._ports / f"nats-server_{self._process.pid}.ports"
-        eventually(lambda: ports.exists() and ports.read_text().endswith("}"), self._last_words())
+        process = self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        ports = self._ports / f"nats-server_{process.pid}.ports"
+
+        def listens() -> bool:
+            assert process.poll() is None, self._last_words()
+            return ports.exists() and ports.read_text().endswith("}")
+
+        eventually(listens, "the server")
         [address, *_] = json.loads(ports.read_text())["nats"]
         self.port = int(address.rpartition(":")[2])
 

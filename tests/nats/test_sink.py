@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import shutil
 import subprocess
 from collections import Counter
@@ -222,6 +224,65 @@ def test_nkey(run_dir: Path, start_server: Callable[..., Server], tmp_path: Path
     assert texts[0] == ""
     assert "Authorization" in texts[1]
     assert seeds[1].decode() not in texts[1]
+
+
+def _jwt(issuer: Any, subject: Any, claims: dict[str, Any]) -> str:
+    """Return claims as NATS signs them."""
+
+    def encoded(data: bytes) -> str:
+        return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+    payload = {
+        "jti": "x",
+        "iat": 1_700_000_000,
+        "iss": issuer.public_key.decode(),
+        "sub": subject.public_key.decode(),
+        "name": "test",
+        "nats": claims | {"version": 2},
+    }
+    head = {"typ": "JWT", "alg": "ed25519-nkey"}
+    signed = ".".join(encoded(json.dumps(part).encode()) for part in (head, payload))
+    return f"{signed}.{encoded(issuer.sign(signed.encode()))}"
+
+
+def test_credentials_file(
+    run_dir: Path, start_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    """A credentials file, as NATS's tools write it, lets us in; one of another account does not."""
+    nkeys = pytest.importorskip("nkeys")
+    prefixes = (nkeys.PREFIX_BYTE_OPERATOR, nkeys.PREFIX_BYTE_ACCOUNT, nkeys.PREFIX_BYTE_USER)
+    seeds = [nkeys.encode_seed(bytes([n]) * 32, prefix) for n, prefix in enumerate(prefixes)]
+    operator, account, user = [nkeys.from_seed(bytearray(seed)) for seed in seeds]
+    system, stranger = [
+        nkeys.from_seed(bytearray(nkeys.encode_seed(letter * 32, prefixes[1])))
+        for letter in (b"s", b"t")
+    ]
+    names = ("subs", "data", "payload", "imports", "exports", "conn", "leaf")
+    limits = dict.fromkeys([*names, "mem_storage", "disk_storage", "streams", "consumer"], -1)
+    claims = {"type": "account", "limits": limits | {"wildcards": True}}
+    known = {
+        account: claims,
+        system: {"type": "account", "limits": dict.fromkeys(names, -1)},
+    }
+    preload = [f"{key.public_key.decode()}: {_jwt(operator, key, known[key])}" for key in known]
+    server = start_server(
+        f"operator: {_jwt(operator, operator, {'type': 'operator'})}\n"
+        f"system_account: {system.public_key.decode()}\n"
+        f"resolver: MEMORY\nresolver_preload: {{ {', '.join(preload)} }}\n"
+    )
+    texts: list[str] = []
+    for number, issuer in enumerate((account, stranger)):
+        path = tmp_path / f"{number}.creds"
+        token = _jwt(issuer, user, {"type": "user", "subs": -1, "data": -1, "payload": -1})
+        path.write_text(
+            f"-----BEGIN NATS USER JWT-----\n{token}\n------END NATS USER JWT------\n\n"
+            f"-----BEGIN USER NKEY SEED-----\n{seeds[2].decode()}\n"
+            "------END USER NKEY SEED------\n"
+        )
+        texts.append(_fails(run_dir, Nats(server.url, creds=str(path))))
+    assert texts[0] == ""
+    assert "Authorization" in texts[1]
+    assert seeds[2].decode() not in texts[1]
 
 
 def test_tls(run_dir: Path, start_server: Callable[..., Server], tmp_path: Path) -> None:
