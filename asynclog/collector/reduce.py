@@ -179,12 +179,17 @@ class Reduction:
                     continue
                 best, mode = event.get("best") is not False, event.get("mode")
                 number = self._new(Values(step, split, name, best, mode, opened=now))
-            notes += self._note_back(rank, split, name)
+            if self._absent or self._late or self._missing:
+                notes += self._note_back(rank, split, name)
             values = self._waiting[number]
             values.add(rank, value, time)
-            first = self._first(split, name)
-            if (split, name) in self._passed and _is_before(first, values):
-                self._passed[split, name] |= 1 << rank
+            if len(self._queues[split, name]) > 1:
+                first = self._first(split, name)
+                if (split, name) in self._passed and _is_before(first, values):
+                    self._passed[split, name] |= 1 << rank
+            elif self._awaited(values):
+                # the usual case: nothing else of this name waits, and others have yet to report
+                continue
             done += self._completed(split, name)
         while len(self._waiting) > MAX_OPEN:
             expired, said = self._give_up(now)
@@ -304,8 +309,10 @@ class Reduction:
         """Return who has yet to report, one bit each; -1 while nobody knows how many there are."""
         if not self._world:
             return -1
-        absent = self._absent.get((values.split, values.name))
-        return self._all() & ~self._died & ~(absent.ranks if absent else 0) & ~values.ranks
+        reported = values.ranks | self._died
+        if self._absent and (absent := self._absent.get((values.split, values.name))):
+            reported |= absent.ranks
+        return self._all() & ~reported
 
     def _who_passed(self, first: Values) -> int:
         """Return who has reported a later step than the oldest one of a name, one bit each."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, Final, Literal, NoReturn, TypeAlias, cast
 
 from .._settings import parse_duration
 from ..exceptions import SettingError
 from ..typing import SinkDeclaration
+from .registry import from_data
 
 DEFAULT_TIMEOUT: Final = "60 s"
 """Long enough for an evaluation on one rank; in training ranks are milliseconds apart."""
@@ -31,7 +32,8 @@ class Reduced:
 
     Args:
         sinks: Sinks of metrics, such as :class:`Wandb`, :class:`TensorBoard`,
-            :class:`MetricsCsv`; a list, or one alone.
+            :class:`MetricsCsv`; a list, or one alone. A kind such as ``"wandb"`` is one with its
+            default settings.
         timeout: How long to wait for ranks that have not reported, seconds or a text.
         statistics: What to have beside the mean.
         world_size: Number of ranks; by default what the records say.
@@ -81,7 +83,10 @@ class Reduced:
 
 
 def _sinks(value: object) -> tuple[SinkDeclaration, ...]:
-    items = tuple(cast("Sequence[object]", value)) if isinstance(value, (list, tuple)) else (value,)
+    given = tuple(cast("Sequence[object]", value)) if isinstance(value, (list, tuple)) else (value,)
+    # as on the command line
+    items = [from_data({"kind": item}) if isinstance(item, str) else item for item in given]
+    items = [from_data(cast("object", i)) if isinstance(i, Mapping) else i for i in items]
     for item in items:
         follows = isinstance(item, SinkDeclaration) and getattr(item, "follows", False)
         if isinstance(item, (type, Reduced)) or not follows or not _kinds(item):
@@ -89,7 +94,7 @@ def _sinks(value: object) -> tuple[SinkDeclaration, ...]:
             raise SettingError("sinks", rule, item)
     if not items:
         raise SettingError("sinks", "must not be empty", cast("object", value))
-    return cast("tuple[SinkDeclaration, ...]", items)
+    return cast("tuple[SinkDeclaration, ...]", tuple(items))
 
 
 def _kinds(declaration: Any) -> object:

@@ -228,5 +228,7 @@ def test_it_goes_to_another_process() -> None:
     """The declaration is plain data, the sinks inside included."""
     declaration = Reduced([MetricsCsv("a.csv"), TensorBoard()], timeout="5 s", statistics=["min"])
     assert from_data(to_data(declaration)) == declaration
+    written = {"kind": "reduced", "sinks": ["tensorboard", {"kind": "best", "path": "b.json"}]}
+    assert from_data(written) == Reduced([TensorBoard(), Best("b.json")])
     assert declaration.heavy
     assert not Reduced(MetricsCsv()).heavy
