@@ -98,15 +98,27 @@ class NatsSink:
     async def _publish(self, batch: Batch, span: Span) -> None:
         try:
             await self._connect()
-            for message in self._messages(batch.lines, span):
-                self._acks.append(await self._send(message))
+            most = self._client.max_payload - HEADERS
             async with asyncio.timeout(ACK_TIMEOUT):
+                for message in self._messages(batch.lines, span, most):
+                    self._acks.append(await self._send(message))
                 await asyncio.gather(*self._acks)
         except Exception as error:
             await self._disconnect()
             raise BackendError(readable(error)) from None
         finally:
+            for ack in self._acks:
+                if not ack.cancel() and not ack.cancelled():
+                    # or asyncio would complain of an error that nobody has looked at
+                    ack.exception()
             self._acks.clear()
+        if refused := sum(len(line) >= most for line in batch.lines):
+            self.dropped["too_large"] += refused
+            complain(
+                f"sink {self._settings.name}: {refused} lines of more than {most} bytes are left "
+                "out; raise the server's max_payload",
+                kind="nats payload",
+            )
 
     def _lost(self) -> None:
         """Wait for nothing any more: the connection is lost."""
@@ -124,9 +136,14 @@ class NatsSink:
             headers={"Nats-Msg-Id": message.part.message_id},
         )
 
-    def _messages(self, lines: list[bytes], span: Span) -> Iterator[Message]:
-        """Cut lines into messages, in their order: neighbours with one subject share one."""
-        most = self._client.max_payload - HEADERS
+    def _messages(self, lines: list[bytes], span: Span, most: int) -> Iterator[Message]:
+        """Cut lines into messages, in their order: neighbours with one subject share one.
+
+        Args:
+            lines: The lines.
+            span: Where they lie.
+            most: Lines that are not shorter than this are left out.
+        """
         gathered: list[bytes] = []
         size, start, subject = 0, span.start, ""
         for line in lines:
@@ -138,7 +155,6 @@ class NatsSink:
                 gathered, size = [], 0
             subject = own
             if len(line) >= most:
-                self._refuse(line, most)
                 start += len(line) + 1
             else:
                 gathered.append(line)
@@ -154,14 +170,6 @@ class NatsSink:
     def _subject(self, line: bytes) -> str:
         front = METRICS if kind_of(line) in METRIC_KINDS else LOGS
         return f"{front}.{self._middle}.{_rank(line)}"
-
-    def _refuse(self, line: bytes, limit: int) -> None:
-        self.dropped["too_large"] += 1
-        complain(
-            f"sink {self._settings.name}: a line of {len(line)} bytes is left out, "
-            f"the server takes {limit}; raise its max_payload",
-            kind="nats payload",
-        )
 
     async def _connect(self) -> None:
         if self._client is not None and self._client.is_connected:

@@ -134,6 +134,8 @@ class Link:
         self._clients: set[socket.socket] = set()
         self._up = True
         self._answers = True
+        self._frozen = False
+        self._stale = False
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
         self._thread.start()
@@ -146,9 +148,16 @@ class Link:
         """Let through what is sent to the server, and nothing that it says."""
         self._answers = False
 
+    def freeze(self) -> None:
+        """Let nothing through, and say nothing of it."""
+        self._frozen = True
+
     def restore(self) -> None:
-        """Let all through again."""
+        """Let all through again; what has waited is lost, as it is when a route comes back."""
+        if self._frozen:
+            self._stale = True
         self._up = self._answers = True
+        self._frozen = False
 
     def close(self) -> None:
         """End it."""
@@ -157,8 +166,12 @@ class Link:
 
     def _run(self) -> None:
         while not self._ended:
-            if not self._up:
+            if self._frozen:
+                time.sleep(0.02)
+                continue
+            if self._stale or not self._up:
                 self._drop(list(self._pairs))
+                self._stale = False
             readers = [end for end in self._pairs if self._answers or end in self._clients]
             for ready in select.select([self._listener, *readers], [], [], 0.02)[0]:
                 if ready is self._listener:

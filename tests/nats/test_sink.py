@@ -20,6 +20,7 @@ pytest.importorskip("nats")
 import asynclog
 from asynclog import JsonlFile, Nats, Pipeline
 from asynclog.exceptions import AsynclogError
+from asynclog.sinks import nats_link, nats_sink
 from asynclog.typing import Run
 
 from .conftest import Link, Server, eventually
@@ -142,6 +143,27 @@ def test_catches_up(run_dir: Path, server: Server, link: Link) -> None:
     pipeline.flush_sync()
     server.kill()
     server.start()
+    link.restore()
+    assert _unsent(pipeline.stop_sync()) == 0
+    lines = Taken(server, "x").lines
+    assert b"\n".join([*lines, b""]) == (run_dir / "events.jsonl").read_bytes()
+
+
+def test_silence(
+    run_dir: Path, server: Server, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link that says nothing any more is given up after a while, and made anew."""
+    for module in (nats_sink, nats_link):
+        monkeypatch.setattr(module, "CONNECT_TIMEOUT", 0.5, raising=False)
+        monkeypatch.setattr(module, "ACK_TIMEOUT", 0.5, raising=False)
+    pipeline = _pipeline(run_dir, Nats(link.url, run="x"))
+    log = pipeline.get_logger("app")
+    log.info("hello", n=0)
+    eventually(lambda: pipeline.stats().sinks["nats"].written)
+    link.freeze()
+    for number in range(1, 20_000):
+        log.info("x" * 200, n=number)
+    eventually(lambda: pipeline.stats().sinks["nats"].suspended)
     link.restore()
     assert _unsent(pipeline.stop_sync()) == 0
     lines = Taken(server, "x").lines
