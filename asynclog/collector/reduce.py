@@ -252,7 +252,7 @@ class Reduction:
         """Go on where a state was taken; what waits, waits anew.
 
         Raises:
-            ValueError, KeyError, TypeError: It is no state.
+            AttributeError, KeyError, TypeError, ValueError: It is no state; this is of no use then.
         """
         if not self._fixed:
             self._world = int(state["world"])

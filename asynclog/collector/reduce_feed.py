@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from .._complain import complain
 from .._json import dumps
 from .._settings import parse_duration
 from ..sinks.backend import DIED
@@ -78,8 +79,7 @@ class ReducingFeed(Feed):
         self._alive = alive
         self._clock = clock
         self._files = RankFiles(FILE)
-        timeout = parse_duration(settings.timeout, "timeout")
-        self._reduction = Reduction(timeout, settings.statistics, settings.world_size)
+        self._reduction = self._new_reduction()
         self._passed = settings.kinds - {"metrics"}
         # what has been made of the lines that were taken last, and is not in the file yet
         self._unwritten: bytes | None = None
@@ -94,11 +94,12 @@ class ReducingFeed(Feed):
         self._files.open(replace(run, rank=None))
         state = self._state or {}
         self._files.restore(state.get("file"))
-        try:
-            if "reduction" in state:
+        if "reduction" in state:
+            try:
                 self._reduction.restore(state["reduction"], self._clock())
-        except (KeyError, TypeError, ValueError) as error:
-            raise OSError(f"the cursor of {FILE} cannot be read ({error!r})") from error
+            except (AttributeError, KeyError, TypeError, ValueError):
+                self._reduction = self._new_reduction()
+                complain(f"sink {Reduced.name}: what waited for ranks cannot be read and is left")
         self._commit()
 
     def step(self) -> int:
@@ -114,6 +115,11 @@ class ReducingFeed(Feed):
         self._write(self._unwritten)
         self._unwritten = None
         return 0 if batch is None else len(batch)
+
+    def _new_reduction(self) -> Reduction:
+        settings = self._settings
+        timeout = parse_duration(settings.timeout, "timeout")
+        return Reduction(timeout, settings.statistics, settings.world_size)
 
     def due(self) -> float | None:
         """Return in how many seconds somebody is waited for no longer."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -50,7 +51,9 @@ class Reply:
 class OtlpServer:
     """Takes requests; what it is told to reply comes first, then 200."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(
+        self, port: int = 0, certificate: Path | None = None, key: Path | None = None
+    ) -> None:
         self.replies: list[Reply] = []
         self.always: Reply | None = None
         self.requests: list[dict[str, Any]] = []
@@ -81,6 +84,10 @@ class OtlpServer:
                 pass
 
         self._server = Server(("127.0.0.1", port), Handler)
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, key)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._open: set[socket.socket] = set()
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -16,6 +18,7 @@ from click.testing import CliRunner
 
 import asynclog
 from asynclog.cli import main
+from asynclog.exceptions import SettingError
 from asynclog.sinks import JsonlFile, Otlp
 from asynclog.sinks.backend import BackendError
 from asynclog.sinks.otlp_http import retry_after
@@ -258,6 +261,46 @@ def test_http_proxy(
     [request] = server.requests
     assert request["path"] == "http://otel.invalid:4318/v1/logs"
     assert request["headers"]["proxy-authorization"] == "Basic bWU6aHVudGVyMg=="
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_certificates(
+    run: Run, make_batch: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A server is trusted by the certificate in the environment, and by no other."""
+    pytest.importorskip("opentelemetry.proto")
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=DNS:localhost", "-days", "2"),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    server = OtlpServer(certificate=certificate, key=key)
+    try:
+        url = f"https://localhost:{server.port}"
+        with pytest.raises(BackendError, match="certificate verify failed"):
+            _send(url, run, make_batch(*LINES))
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(certificate))
+        _send(url, run, make_batch(*LINES))
+        assert len(server.taken) == 8
+    finally:
+        server.close()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(tmp_path / "none.pem"))
+    with pytest.raises(SettingError, match="OTEL_EXPORTER_OTLP_CERTIFICATE must name a file"):
+        _send(url, run, make_batch(*LINES))
+
+
+def _send(url: str, run: Run, batch: Any) -> None:
+    sink = Otlp(url).make()
+    try:
+        sink.open(run)
+        sink.write_blocking(batch)
+    finally:
+        sink.close()
 
 
 def _log(numbers: range) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import random
 import signal
@@ -163,6 +164,22 @@ def test_flush_waits_for_the_reduced_values(run_dir: Path) -> None:
             _log(range(step, step + 1), range(4), 4)
             assert asynclog.flush_sync(60)
             assert len(_means(run_dir / "metrics.csv")) == step + 1
+
+
+@pytest.mark.parametrize("broken", [None, [], {"world": "x"}, {"waiting": [[1]]}])
+def test_cursor_that_is_damaged(run_dir: Path, broken: Any) -> None:
+    """What waited for ranks is lost with it, and said; all that comes is reduced."""
+    sinks = [JsonlFile(), Reduced(MetricsCsv())]
+    with asynclog.running(run_dir, sinks=sinks):
+        _log(range(2), range(2), 2)
+    cursor = run_dir / ".asynclog" / "cursors" / "reduced.json"
+    saved = json.loads(cursor.read_bytes())
+    state = saved["state"]["reduction"]
+    saved["state"]["reduction"] = state | broken if isinstance(broken, dict) else broken
+    cursor.write_text(json.dumps(saved))
+    with asynclog.running(run_dir, sinks=sinks):
+        _log(range(2, 4), range(2), 2)
+    assert _means(run_dir / "metrics.csv") == [(step, step + 0.5) for step in range(4)]
 
 
 def test_other_records_go_along(run_dir: Path) -> None:
