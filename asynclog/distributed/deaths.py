@@ -66,6 +66,7 @@ class Deaths:
         self.seen: list[Death] = []
         self._report = report
         self._watched: dict[int, tuple[int, Printer]] = {}
+        self._lock = threading.Lock()
         self._errors: dict[int, str] = {}
         self._memory = OutOfMemory()
         self._poll = select.epoll()
@@ -85,13 +86,27 @@ class Deaths:
             os.close(descriptor)
         self._poll.close()
 
-    def watch(self, pid: int, printer: Printer) -> None:
-        """Take note when a process ends; if it has, nobody knows how."""
-        try:
-            descriptor = os.pidfd_open(pid)
-        except OSError:
-            return
-        self._watched[descriptor] = pid, printer
+    def watch(self, pid: int, printer: Printer, descriptor: int | None = None) -> None:
+        """Take note when a process ends; if it has, nobody knows how.
+
+        Args:
+            pid: Which one.
+            printer: What is known of it.
+            descriptor: Its pidfd, ours from now on: of one that was opened before its end, the end
+                is known afterwards.
+        """
+        with self._lock:
+            for watched, (known, _) in self._watched.items():
+                if known == pid:
+                    # it brings another stream, or runs another program by now
+                    self._watched[watched] = pid, printer
+                    if descriptor is not None:
+                        os.close(descriptor)
+                    return
+            descriptor = open_process(pid) if descriptor is None else descriptor
+            if descriptor is None:
+                return
+            self._watched[descriptor] = pid, printer
         self._poll.register(descriptor, select.EPOLLIN)
 
     def _run(self) -> None:
@@ -111,10 +126,9 @@ class Deaths:
 
     def _look(self, descriptor: int) -> Death:
         """Return what is known of the end of a process."""
-        pid, printer = self._watched.pop(descriptor)
-        status = _status_of_pidfd(descriptor)
-        if status is None:
-            status = _status_of_zombie(pid)
+        with self._lock:
+            pid, printer = self._watched.pop(descriptor)
+        status = _status(descriptor, pid)
         self._poll.unregister(descriptor)
         os.close(descriptor)
         explanation = self._memory.explanation() if status == -signal.SIGKILL else ""
@@ -134,20 +148,34 @@ class Deaths:
         return seen
 
 
-def wait_for_stranger(pid: int) -> int | None:
-    """Wait for the end of a process that is no child of ours; return how it ended, if known."""
+def open_process(pid: int) -> int | None:
+    """Return a pidfd, None for a process that has ended and nobody waits for."""
     try:
-        descriptor = os.pidfd_open(pid)
+        return os.pidfd_open(pid)
     except OSError:
         return None
-    try:
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        poll.poll()
-        status = _status_of_pidfd(descriptor)
-        return _status_of_zombie(pid) if status is None else status
-    finally:
-        os.close(descriptor)
+
+
+def wait_for_stranger(descriptor: int, pid: int) -> int | None:
+    """Wait for the end of a process that is no child of ours; return how it ended, if known.
+
+    Args:
+        descriptor: Its pidfd.
+        pid: Its process id.
+    """
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    poll.poll()
+    return _status(descriptor, pid)
+
+
+def _status(descriptor: int, pid: int) -> int | None:
+    """Return how a process has ended: its pidfd tells once its parent has looked, /proc before."""
+    status = _status_of_pidfd(descriptor)
+    if status is None:
+        status = _status_of_zombie(pid)
+    # the parent may have looked between the two
+    return _status_of_pidfd(descriptor) if status is None else status
 
 
 def _status_of_pidfd(descriptor: int) -> int | None:

@@ -70,7 +70,7 @@ def _go_on(make: Callable[[], Watch], left: Left) -> int:
     watch = make()
     watch.take_over(left)
     hand_on_signals(left.command)
-    status = wait_for_stranger(left.command)
+    status = None if left.process is None else wait_for_stranger(left.process, left.command)
     report = watch.finish()
     if status is None:
         # Linux says so from 6.15 on

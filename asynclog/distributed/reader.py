@@ -83,7 +83,7 @@ class OutputReader:
         printer = introduced(stream.header)[0] if stream.header else Printer.unknown()
         self._add(stream, printer)
         if stream.pid:
-            self._deaths.watch(stream.pid, printer)
+            self._deaths.watch(stream.pid, printer, stream.process)
 
     def start(self) -> None:
         """Start the thread."""

@@ -16,9 +16,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from .._complain import complain
+from .deaths import open_process
 from .program import PASSED_ON
 
-MESSAGE_BYTES: Final = 16_384
+PATIENCE: Final = 1.0
+"""Seconds to wait for an understudy that does not take in what it is told."""
+_PIECE: Final = 1 << 16
+_END: Final = b"\0"
 
 
 class Stream(NamedTuple):
@@ -29,12 +33,14 @@ class Stream(NamedTuple):
         number: 1 for standard output, 2 for standard error.
         pid: Who prints, as the kernel says; 0 if it is not known.
         header: What the process has told of itself, empty if nothing.
+        process: Pidfd of who prints, if there is one.
     """
 
     pipe: int
     number: int
     pid: int
     header: str
+    process: int | None = None
 
 
 class Left(NamedTuple):
@@ -42,12 +48,14 @@ class Left(NamedTuple):
 
     Attributes:
         command: Process id of the command, 0 if it was not started.
+        process: Its pidfd, None if it was not started.
         address: Where processes knock.
         socket: What listens there.
         streams: What they print into.
     """
 
     command: int
+    process: int | None
     address: Path
     socket: socket.socket
     streams: list[Stream]
@@ -56,20 +64,21 @@ class Left(NamedTuple):
 class Understudy:
     """The understudy as the launcher sees it; to be made before any thread.
 
-    It never holds the launcher up: one that does not keep up, or is killed, is done without.
+    One that does not take in what it is told, or is killed, is done without.
 
     Args:
         go_on: Called in the other process, which ends with the status it returns.
     """
 
     def __init__(self, go_on: Callable[[Left], int]) -> None:
-        self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # a stream: of datagrams, Linux keeps ten (net.unix.max_dgram_qlen)
+        self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._ours.settimeout(PATIENCE)
         self._pid = os.fork()
         if not self._pid:
             self._ours.close()
             _be(theirs, go_on)
         theirs.close()
-        self._ours.setblocking(False)
 
     def listens(self, listener: socket.socket, address: Path) -> None:
         """Tell where processes knock."""
@@ -91,15 +100,23 @@ class Understudy:
 
     def dismiss(self) -> None:
         """End it: the launcher comes to its end by itself."""
-        with suppress(OSError):
-            os.kill(self._pid, signal.SIGKILL)
-        with suppress(ChildProcessError):
-            os.waitpid(self._pid, 0)
-        self._ours.close()
+        pid, self._pid = self._pid, 0
+        if pid:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+            # not before: it would seem that we were killed
+            self._ours.close()
 
     def _tell(self, message: str, *descriptors: int) -> None:
-        with suppress(OSError):
-            socket.send_fds(self._ours, [os.fsencode(message)], list(descriptors))
+        data = os.fsencode(message) + _END
+        try:
+            if socket.send_fds(self._ours, [data], list(descriptors)) == len(data):
+                return
+        except OSError:
+            pass
+        self.dismiss()
 
 
 def _be(theirs: socket.socket, go_on: Callable[[Left], int]) -> None:
@@ -122,22 +139,31 @@ def _be(theirs: socket.socket, go_on: Callable[[Left], int]) -> None:
 
 def _wait(theirs: socket.socket) -> Left | None:
     """Return what the launcher leaves behind when it ends, None if it has not begun."""
-    command, address = 0, ""
+    command, process, address = 0, None, ""
     listener: socket.socket | None = None
     streams: dict[int, Stream] = {}
+    rest, pipes = b"", list[int]()
     while True:
-        message, descriptors, _, _ = socket.recv_fds(theirs, MESSAGE_BYTES, 1)
-        if not message:
+        data, descriptors, _, _ = socket.recv_fds(theirs, _PIECE, 16)
+        if not data:
             break
-        kind, key, number, pid, text = os.fsdecode(message).split("\n", 4)
-        if kind == "listen":
-            listener, address = socket.socket(fileno=descriptors[0]), text
-        elif kind == "command":
-            command = int(key)
-        elif kind == "open" and descriptors:
-            streams[int(key)] = Stream(descriptors[0], int(number), int(pid), text)
-        elif kind == "close" and (ended := streams.pop(int(key), None)) is not None:
-            os.close(ended.pipe)
+        pipes.extend(descriptors)
+        *messages, rest = (rest + data).split(_END)
+        for message in messages:
+            kind, key, number, pid, text = os.fsdecode(message).split("\n", 4)
+            if kind == "listen":
+                listener, address = socket.socket(fileno=pipes.pop(0)), text
+            elif kind == "command":
+                command, process = int(key), open_process(int(key))
+            elif kind == "open":
+                # opened at once: how a process ended is known of those that were open before
+                printer = open_process(int(pid)) if int(pid) else None
+                stream = Stream(pipes.pop(0), int(number), int(pid), text, printer)
+                streams[int(key)] = stream
+            elif (ended := streams.pop(int(key), None)) is not None:
+                os.close(ended.pipe)
+                if ended.process is not None:
+                    os.close(ended.process)
     if listener is None:
         return None
-    return Left(command, Path(address), listener, list(streams.values()))
+    return Left(command, process, Path(address), listener, list(streams.values()))

@@ -168,7 +168,11 @@ class Round:
 
     def said(self) -> str:
         """Return what the launcher has said."""
-        return (self.directory / "err").read_text()[-2000:]
+        return self.all_said()[-2000:]
+
+    def all_said(self) -> str:
+        """Return all that it has said."""
+        return (self.directory / "err").read_text()
 
     def run(self) -> int:
         """Run the job, its victim dying; return the launcher's status."""
@@ -220,6 +224,8 @@ class Round:
                 f"not all ranks go on: {self.said()}",
             )
             if self.way is not None:
+                # it knows its way about by then, however slowly it got there
+                wait_for(lambda: "goes on in its place" in self.all_said(), "nobody takes over")
                 self.kill_victim()
                 self.wait_for_report()
             self.board.end()
@@ -350,7 +356,7 @@ def launcher_dies(directory: Path, randomness: random.Random) -> Counter[str]:
     wrong = job.misreported() if way else []
     if not way and (job.run_dir / "crash.json").exists():
         wrong.append("a crash report of a job that went well")
-    if "goes on in its place" not in (directory / "err").read_text():
+    if "goes on in its place" not in job.all_said():
         wrong.append("nobody has said so")
     counts["misreported"] += len(wrong)
     for text in wrong:
