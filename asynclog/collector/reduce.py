@@ -14,11 +14,13 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias, cast
 
 from .._line.encoder import timestamp
-from ..sinks.ranked import MAX_RANK, rank_of
+from ..sinks.ranked import rank_of
 
 MAX_OPEN: Final = 10_000
 """Values that wait for ranks; beyond, the oldest waits no longer. Each takes some 400 bytes, and a
 bit for each rank."""
+MAX_RANKS: Final = 1 << 16
+"""Ranks that are reduced; a record that names a higher one is no rank's of a job we know."""
 MAX_NAMES: Final = 10_000
 """Names that some ranks do not report, of which that is remembered."""
 
@@ -160,6 +162,8 @@ class Reduction:
             now: Seconds on the caller's clock.
         """
         rank = rank_of(event)
+        if rank >= MAX_RANKS:
+            return []
         self._look_at_size(event)
         self._seen[rank] = now
         self._died &= ~(1 << rank)
@@ -167,6 +171,8 @@ class Reduction:
         step, split = event.get("step"), event.get("split")
         step = step if type(step) is int else None
         split = split if type(split) is str and split else None
+        best, mode = event.get("best") is not False, event.get("mode")
+        mode = mode if mode in ("min", "max") else None
         notes: list[Record] = []
         done: list[Values] = []
         for name, value in _numbers(event):
@@ -177,7 +183,6 @@ class Reduction:
                     if step == self._absent[split, name].step:
                         notes += self._note_back(rank, split, name)
                     continue
-                best, mode = event.get("best") is not False, event.get("mode")
                 number = self._new(Values(step, split, name, best, mode, opened=now))
             if self._absent or self._late or self._missing:
                 notes += self._note_back(rank, split, name)
@@ -199,6 +204,8 @@ class Reduction:
 
     def end(self, rank: int) -> list[Record]:
         """Note that a rank has ended, and will not report; return what is to be written."""
+        if rank >= MAX_RANKS:
+            return []
         self._died |= 1 << rank
         done = [values for key in [*self._queues] for values in self._completed(*key)]
         return [*_records(done, self._statistics, self._world)]
@@ -269,7 +276,7 @@ class Reduction:
         if self._fixed:
             return
         size = event.get("world_size")
-        if type(size) is int and 0 < size <= MAX_RANK:
+        if type(size) is int and 0 < size <= MAX_RANKS:
             # the last word counts: a job may be started again with fewer
             self._world = size
         elif not self._world and "rank" not in event:
@@ -405,7 +412,11 @@ def _numbers(event: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     if isinstance(metrics, Mapping):
         for name, value in cast("Mapping[str, object]", metrics).items():
             if isinstance(value, (int, float)):
-                yield name, float(value)
+                try:
+                    yield name, float(value)
+                except OverflowError:
+                    # 300 digits and more: only somebody else's library reads such integers
+                    continue
             elif isinstance(value, str) and value in _NO_NUMBERS:
                 yield name, _NO_NUMBERS[value]
 

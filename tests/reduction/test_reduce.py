@@ -315,6 +315,36 @@ def test_best_and_mode_go_along() -> None:
     assert list(modes) == [("min", None), (None, False)]
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rank": 999_999},
+        {"rank": -1},
+        {"rank": "x", "world_size": "x"},
+        {"world_size": 10**9},
+        {"mode": ["min"]},
+        {"split": {"a": 1}},
+        {"step": 1.5},
+        {"timestamp": 7},
+        {"timestamp": "yesterday"},
+        {"metrics": {"loss": 10**400, "x": None, "y": [1]}},
+        {"metrics": [1]},
+        {"metrics": None},
+    ],
+)
+def test_records_of_others(fields: dict[str, Any]) -> None:
+    """A record that makes no sense does no harm, whoever has written it."""
+    run = _Run(2)
+    event = {**_event(0, 0, {"loss": 1.0}, world_size=2), **fields}
+    run.out += run.reduction.add(event, run.now)
+    run.restart()
+    for step in (1, 2):
+        for rank in (0, 1):
+            run.add(rank, step, {"accuracy": 1.0})
+    assert run.steps("accuracy") == [(1, 2), (2, 2)]
+    run.finish()
+
+
 def test_many_ranks() -> None:
     """A thousand ranks in any order, some of them absent, are one value a step."""
     run, ranks = _Run(1000), list(range(1000))
