@@ -119,7 +119,7 @@ def _trail(
         name + run.suffix,
         getattr(made, "kinds", None),
         written=written,
-        existing=matching(durable.path, run.directory),
+        existing=matching(durable.path, run.directory, run.suffix),
     )
 
 

@@ -130,7 +130,7 @@ class RankFiles:
         self._followed = True
         sizes: object = None if state is None else state.get("sizes")
         if not isinstance(sizes, Mapping):
-            for path in matching(self._template, self._run.directory):
+            for path in matching(self._template, self._run.directory, self._run.suffix):
                 if not path.is_symlink():
                     self._sizes[path] = _cut_to(path, None)
             return

@@ -18,7 +18,7 @@ FIELDS: Final = ("time", "utc_time", "rank", "local_rank", "host", "pid", "run")
 """What may stand in braces. Times are ISO 8601's basic form, which every file system takes."""
 
 _UNFIT: Final = re.compile(r"[^\w.+@=, \[\]-]")
-_ADDITION: Final = r"(?:_rank(?P<added>\d+))?(?:\.[^/]+-\d+)?"
+_ADDITION: Final = r"(?:_rank(?P<added>\d+))?(?P<suffix>\.[^/]+-\d+)?"
 """What :func:`expand` puts before an extension: the rank and the run's suffix."""
 _BACKUP: Final = re.compile(r"\.[1-9][0-9]{0,8}(?:\.gz)?$")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -74,19 +74,23 @@ def expand(template: str | os.PathLike[str], run: Run, setting: str = "path") ->
     return path
 
 
-def matching(template: str | os.PathLike[str], directory: Path) -> list[Path]:
+def matching(
+    template: str | os.PathLike[str], directory: Path, suffix: str | None = None
+) -> list[Path]:
     """Return the files in a run directory that a template may have stood for in any process.
 
     Args:
         template: As for :func:`expand`.
         directory: The run directory.
+        suffix: That of the run: the files of other collectors are left out. None for all files.
     """
     glob, pattern = _patterns(template)
-    return sorted(
-        path
-        for path in directory.glob(glob)
-        if pattern.fullmatch(path.relative_to(directory).as_posix()) and path.is_file()
-    )
+    found: list[Path] = []
+    for path in directory.glob(glob):
+        match = pattern.fullmatch(path.relative_to(directory).as_posix())
+        if match and path.is_file() and (suffix is None or (match["suffix"] or "") == _fit(suffix)):
+            found.append(path)
+    return sorted(found)
 
 
 def matching_sets(template: str | os.PathLike[str], directory: Path) -> dict[Path, int | None]:

@@ -116,6 +116,27 @@ def test_rotation(run_dir: Path, server: Server, collected: Path) -> None:
     assert len((collected / "metrics.csv").read_text().splitlines()) == 1 + 3
 
 
+def test_shared_disk(run_dir: Path, server: Server, collected: Path, tmp_path: Path) -> None:
+    """Machines that share a run directory publish what they have written, not each other's."""
+    pipelines: list[Pipeline] = []
+    for number in range(2):
+        pipeline = Pipeline(
+            run_dir,
+            sinks=[JsonlFile(), Nats(server.url, run="x")],
+            collector="thread",
+            spool_dir=tmp_path / f"spool{number}",
+            stop_timeout="60 s",
+        )
+        pipeline.start_sync()
+        pipelines.append(pipeline)
+        for each in pipelines:
+            each.get_logger("app").info("hello")
+            each.flush_sync()
+    reports = [pipeline.stop_sync() for pipeline in pipelines]
+    assert [report.sinks["nats"].written for report in reports] == [2, 1]
+    assert collect(server.url, collected).records == 3
+
+
 def test_command(run_dir: Path, server: Server, command: Command) -> None:
     """The command waits for a run that nobody has begun, takes it up, and ends at Ctrl-C."""
     process = command.start("--per-rank", "--sink", '{"kind": "metrics_csv", "path": "m.csv"}')

@@ -137,6 +137,9 @@ def test_files_that_a_template_may_have_stood_for(tmp_path: Path) -> None:
     for name in wanted | others:
         (tmp_path / name).touch()
     assert {path.name for path in matching("events.jsonl", tmp_path)} == wanted
+    own = {"events.jsonl", "events_rank1.jsonl"}
+    assert {path.name for path in matching("events.jsonl", tmp_path, "")} == own
+    assert {path.name for path in matching("events.jsonl", tmp_path, ".host-7")} == wanted - own
     assert {path.name for path in matching("{run}_{rank}.jsonl", tmp_path)} >= {
         "events_rank1.jsonl"
     }
