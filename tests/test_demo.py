@@ -102,6 +102,11 @@ def test_training_metrics_reach_the_backends(run_dir: Path):
         assert re.search(rf"^{backend}: .*\({len(logged):,} records\)$", done.stdout, re.MULTILINE)
     assert list(run_dir.glob("tb/events.out.tfevents.*"))
     assert list(run_dir.glob("wandb/offline-run-*/*.wandb"))
+    for command, package in (("tail", "click"), ("plot", "plotext"), ("report", "bokeh")):
+        assert f"asynclog {command} {run_dir}\n" in done.stdout
+        if find_spec(package):
+            look = [sys.executable, "-m", "asynclog.cli", command, str(run_dir)]
+            assert subprocess.run(look, capture_output=True, timeout=120, check=True).stdout
 
 
 @needs_demo_packages

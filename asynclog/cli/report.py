@@ -9,7 +9,7 @@ import click
 
 from .._json import dumps
 from ._errors import Refused
-from ._reading import json_option, runs_argument, spool_option
+from ._reading import INTERRUPTED, json_option, runs_argument, spool_option
 
 NAME: Final = "report.html"
 EPILOG = """\b
@@ -20,8 +20,9 @@ Examples:
 
 \b
 Exit codes:
-  0  the report is written
-  2  wrong arguments, no such run, a missing package, or a file that cannot be written
+  0    the report is written
+  2    wrong arguments, no such run, a missing package, or a file that cannot be written
+  130  interrupted; nothing is written
 """
 
 
@@ -35,8 +36,13 @@ Exit codes:
 )
 @spool_option
 @json_option
+@click.pass_context
 def report(
-    runs: tuple[Path, ...], output: Path | None, spool_dir: Path | None, as_json: bool
+    ctx: click.Context,
+    runs: tuple[Path, ...],
+    output: Path | None,
+    spool_dir: Path | None,
+    as_json: bool,
 ) -> None:
     """Write one HTML file about one RUN, or compare several.
 
@@ -53,6 +59,9 @@ def report(
         made = write_report(runs, output, spool_dir=spool_dir)
     except OSError as error:
         raise Refused(str(error)) from error
+    except KeyboardInterrupt:
+        # nothing was written: that is the last step
+        ctx.exit(INTERRUPTED)
     if as_json:
         click.echo(
             dumps(

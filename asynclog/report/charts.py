@@ -212,7 +212,9 @@ def activity_chart(bars: Bars) -> Chart:
         shown,
         x="time",
         width=width * 0.9,
-        color=[LEVEL_COLORS[level] for level in shown],
+        fill_color=[LEVEL_COLORS[level] for level in shown],
+        # not even a line of a level that has none there
+        line_color=None,
         source=source,
         name=shown,
     )

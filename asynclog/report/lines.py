@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from textwrap import dedent
 from typing import Any, Final, NamedTuple
 
 from ..sinks.escape import escape
@@ -101,7 +102,7 @@ def as_line(record: Mapping[str, Any], time: float, level: str) -> Line:
         escape(str(kind)) if kind else "",
         _cut(text, MAX_TEXT),
         _cut(fields, MAX_TEXT),
-        _cut(render_traceback(record, "full"), MAX_DETAIL) if has_traceback(record) else "",
+        _cut(dedent(render_traceback(record, "full")), MAX_DETAIL) if has_traceback(record) else "",
     )
 
 

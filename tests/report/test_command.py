@@ -92,3 +92,15 @@ def test_without_bokeh(run: Path, monkeypatch: pytest.MonkeyPatch):
     result = _invoke(run)
     assert result.exit_code == 2
     assert "python -m pip install 'asynclog[report]'" in result.output
+
+
+def test_an_interrupt_ends_it_quietly(run: Path, monkeypatch: pytest.MonkeyPatch):
+    """Ctrl-C leaves no page, no part of one and no traceback, and the shell's exit status."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("asynclog.report.gather", interrupted)
+    result = _invoke(run)
+    assert (result.exit_code, result.output) == (130, "")
+    assert [path.name for path in run.iterdir()] == ["events.jsonl"]

@@ -23,6 +23,7 @@ NAMES = {
 }
 
 BEST = ("train/loss", "val/accuracy")
+COMMANDS = {"tail": "lines", "plot": "curves", "report": "all of it on one page"}
 BACKENDS = {
     "tensorboard": "TensorBoard: tensorboard --logdir {run_dir}/tb",
     "wandb": "W&B: an offline run in {run_dir}/wandb, for wandb sync",
@@ -153,7 +154,12 @@ def _internal(path: Path) -> bool:
 
 def sentences(outcome: Outcome, stored: Stored) -> list[str]:
     """Return what is said in words."""
-    said = [f"files are in {stored.run_dir}"]
+    said = [
+        f"files are in {stored.run_dir}",
+        "\n".join(
+            f"{what}: asynclog {command} {stored.run_dir}" for command, what in COMMANDS.items()
+        ),
+    ]
     if outcome.client is not None:
         said.append(
             "client: {requests:,} requests, {failed} failed, {right:,} right; "
