@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final
 
-from ..sinks.backups import rotated_set
+from ..sinks.backups import identified_set
 from ..sinks.journal import DEFAULT_PIECE, Journal, Place
-from ..sinks.parts import Part, last_line_end, mark_of, open_part
+from ..sinks.parts import Part, index_of, last_line_end, mark_of, open_named
 from .lines import FIRST, key_of, time_of
 
 SLACK: Final = 60.0
@@ -20,7 +20,7 @@ SLACK: Final = 60.0
 
 _NEAR: Final = 64 * 1024
 """Bytes that are read rather than searched."""
-_ATTEMPTS: Final = 5
+_ATTEMPTS: Final = 50
 
 
 def end_of(path: Path) -> Place:
@@ -30,17 +30,8 @@ def end_of(path: Path) -> Place:
         OSError: It cannot be read.
     """
     journal = Journal(path)
-    for attempt in range(_ATTEMPTS):
-        try:
-            journal.to_end()
-            return journal.place
-        except FileNotFoundError:
-            # rotated between our look and its opening
-            if attempt == _ATTEMPTS - 1:
-                raise
-        finally:
-            journal.close()
-    raise AssertionError("the last attempt returns or raises")
+    journal.to_end()
+    return journal.place
 
 
 class Pieces:
@@ -70,11 +61,12 @@ class Pieces:
         self._end = end
         self._size = size
         self._keep_open = keep_open
+        self._missed = 0
 
     @property
     def gaps(self) -> int:
         """Parts that were gone before they were read, or damaged."""
-        return self._journal.gaps
+        return self._journal.gaps + self._missed
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield whole lines.
@@ -86,9 +78,7 @@ class Pieces:
         if end is not None and (not end.mark or journal.place == end):
             return
         try:
-            while lines := journal.read(self._size):
-                if not self._keep_open:
-                    journal.close()
+            while lines := self._read():
                 place = journal.place
                 if end is not None and place.mark == end.mark and place.offset >= end.offset:
                     lines = lines[: len(lines) - (place.offset - end.offset)]
@@ -98,6 +88,15 @@ class Pieces:
                 yield lines
         finally:
             journal.close()
+
+    def _read(self) -> bytes:
+        lines = self._journal.read(self._size)
+        if not self._keep_open:
+            self._journal.close()
+        if not lines and self._end is not None:
+            # the place to end at was there, and is not any more
+            self._missed += 1
+        return lines
 
 
 def pieces(path: Path, start: Place, end: Place | None) -> Iterator[bytes]:
@@ -118,24 +117,43 @@ def backwards(path: Path, end: Place, size: int = DEFAULT_PIECE) -> Iterator[byt
     Raises:
         OSError: The file cannot be read.
     """
-    if not end.mark:
-        return
-    begun = False
-    for name in reversed(rotated_set(path)):
+    part = _part_at(path, end) if end.mark else None
+    until: int | None = end.offset
+    while part is not None:
         try:
-            part = open_part(name)
-        except FileNotFoundError:
-            continue
-        try:
-            if not begun:
-                if mark_of(part) != end.mark:
-                    continue
-                begun = True
-                yield from _part_backwards(part, end.offset, size)
-            else:
-                yield from _part_backwards(part, None, size)
+            yield from _part_backwards(part, until, size)
+            before = _part_before(path, part)
         finally:
             part.close()
+        part, until = before, None
+
+
+def _part_at(path: Path, place: Place) -> Part | None:
+    """Open the part that a place is in, None when it is gone."""
+    for _ in range(_ATTEMPTS):
+        try:
+            for named in reversed(identified_set(path)):
+                part = open_named(named)
+                if mark_of(part) == place.mark:
+                    return part
+                part.close()
+            return None
+        except FileNotFoundError:
+            # renamed between our look and its opening
+            continue
+    return None
+
+
+def _part_before(path: Path, part: Part) -> Part | None:
+    """Open the part before one that is open, None when there is none."""
+    for _ in range(_ATTEMPTS):
+        try:
+            parts = identified_set(path)
+            at = index_of(parts, part)
+            return open_named(parts[at - 1]) if at else None
+        except FileNotFoundError:
+            continue
+    return None
 
 
 def place_before(path: Path, key: bytes) -> Place:
@@ -148,11 +166,12 @@ def place_before(path: Path, key: bytes) -> Place:
     if key == FIRST:
         return Place()
     found = Place()
-    for name in rotated_set(path):
+    for named in identified_set(path):
         try:
-            part = open_part(name)
-        except OSError:
-            continue
+            part = open_named(named)
+        except FileNotFoundError:
+            # renamed meanwhile: what was found until here is early enough
+            break
         try:
             first = time_of(part.read_at(0, _NEAR).partition(b"\n")[0])
             mark = mark_of(part)
@@ -209,6 +228,7 @@ class _Unpacked:
     """A compressed part, unpacked to a file without a name."""
 
     identity: tuple[int, int] | None = None
+    inode: tuple[int, int] = (0, 0)
     damaged = False
 
     def __init__(self, file: IO[bytes]) -> None:

@@ -8,7 +8,6 @@ is left out here.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +18,8 @@ from ..collector.source import STRONGLY_ORDERED
 from ..intake.dump import waiting_dumps
 from ..intake.ring import Intent, Ring, RingFormatError
 from ..intake.spool import Spool
-from ..sinks.backups import rotated_set
+from ..sinks.backups import identified_set
+from ..sinks.parts import Part, open_named
 from .lines import FIRST, Line, split
 
 _ATTEMPTS = 100
@@ -109,24 +109,12 @@ def _state(ring: Ring) -> tuple[int, Intent | None]:
 
 def _in_file(intent: Intent, content: bytes, files: Iterable[Path]) -> int:
     """Return how many bytes of whole lines a write has brought to its file already."""
-    path = _find(intent, files)
-    if path is None:
+    part = _find(intent, files)
+    if part is None:
         return 0
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return 0
-    try:
-        content = content[: intent.length]
-        found = b""
-        while len(found) < len(content):
-            piece = os.pread(descriptor, len(content) - len(found), intent.offset + len(found))
-            if not piece:
-                break
-            found += piece
-    finally:
-        os.close(descriptor)
-    # all of it is there, or nothing, unless something was torn
+    content = content[: intent.length]
+    found = part.read_at(intent.offset, len(content))
+    part.close()
     common = len(found)
     if not content.startswith(found):
         pairs = enumerate(zip(found, content, strict=False))
@@ -134,15 +122,19 @@ def _in_file(intent: Intent, content: bytes, files: Iterable[Path]) -> int:
     return content.rfind(b"\n", 0, common) + 1
 
 
-def _find(intent: Intent, files: Iterable[Path]) -> Path | None:
-    for file in files:
-        for path in reversed(rotated_set(file)):
-            try:
-                status = os.stat(path, follow_symlinks=False)
-            except OSError:
-                continue
-            if (status.st_dev, status.st_ino) == (intent.device, intent.inode):
-                return path
+def _find(intent: Intent, files: Iterable[Path]) -> Part | None:
+    """Open the file that a write goes to, whatever it is called now."""
+    inode = (intent.device, intent.inode)
+    for _ in range(_ATTEMPTS):
+        try:
+            for file in files:
+                for named in reversed(identified_set(file)):
+                    if named.inode == inode:
+                        return open_named(named)
+            return None
+        except FileNotFoundError:
+            # renamed between our look and its opening
+            continue
     return None
 
 

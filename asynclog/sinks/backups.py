@@ -8,13 +8,18 @@ because of a plain file and its compressed twin only the plain one counts.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final, NamedTuple
 
 COMPRESSED_SUFFIX = ".gz"
 UNFINISHED_SUFFIX = ".gz.tmp"
+_LOOKS: Final = 1000
+_PAUSE: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,49 @@ class Backups:
 def rotated_set(path: Path) -> list[Path]:
     """Return the files that hold everything written to ``path``, oldest first, the current last.
 
-    The directory is looked at once; a rotation meanwhile is the reader's to notice.
+    The directory is looked at once; a rotation meanwhile is the reader's to notice, who takes
+    :func:`identified_set` instead.
     """
     paths = Backups.look(path).paths()
     return [*paths, path] if os.path.lexists(path) else paths
+
+
+class Named(NamedTuple):
+    """A file of a rotated set.
+
+    Attributes:
+        path: What it is called now.
+        inode: Device and inode, which renaming does not change.
+    """
+
+    path: Path
+    inode: tuple[int, int]
+
+
+def identified_set(path: Path) -> list[Named]:
+    """Return the files that hold everything written to ``path``, as they are called at one moment.
+
+    A name may mean another file right after: whoever opens one compares the inode.
+
+    Raises:
+        OSError: For a second there were no two looks between which nothing was renamed.
+    """
+    before: list[Named] | None = None
+    for attempt in range(_LOOKS):
+        now = _look(path)
+        # two looks that agree: a rotation in between would have changed an inode
+        if now is not None and now == before:
+            return now
+        before = now
+        if attempt:
+            time.sleep(_PAUSE)
+    raise OSError(errno.EBUSY, "is being rotated all the time", str(path))
+
+
+def _look(path: Path) -> list[Named] | None:
+    """Return the set, None when a file lost its name meanwhile."""
+    try:
+        status = [(each, os.stat(each, follow_symlinks=False)) for each in rotated_set(path)]
+    except FileNotFoundError:
+        return None
+    return [Named(each, (found.st_dev, found.st_ino)) for each, found in status]

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from .backups import rotated_set
-from .parts import Part, last_line_end, mark_of, open_part
+from .backups import identified_set
+from .parts import Part, index_of, last_line_end, mark_of, open_named
 from .rotation import Position
 
 DEFAULT_PIECE: Final = 256 * 1024
 """Bytes read at once; a longer line is read whole all the same."""
-_ATTEMPTS: Final = 5
+_ATTEMPTS: Final = 50
 
 
 class Place(NamedTuple):
@@ -101,17 +100,24 @@ class Journal:
             OSError: The file cannot be read.
         """
         self.close()
-        self.place = Place()
-        for path in reversed(rotated_set(self._path)):
-            part = open_part(path)
+        for attempt in range(_ATTEMPTS):
+            try:
+                self.place = self._end()
+                return
+            except FileNotFoundError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+
+    def _end(self) -> Place:
+        for named in reversed(identified_set(self._path)):
+            part = open_named(named)
             try:
                 mark = mark_of(part)
                 if mark:
-                    end = last_line_end(part, self._whole(part, part.size()))
-                    self.place = Place(mark, end)
-                    return
+                    return Place(mark, last_line_end(part, self._whole(part, part.size())))
             finally:
                 part.close()
+        return Place()
 
     def close(self) -> None:
         """Close the part that is open; :meth:`read` opens it again."""
@@ -141,21 +147,21 @@ class Journal:
 
     def _open(self) -> Part | None:
         """Open the part that the place is in; None when there is nothing at all yet."""
-        parts = rotated_set(self._path)
+        parts = identified_set(self._path)
         if not parts:
             return None
         self._offset = self.place.offset
         if self.place.mark:
             # the newest first: the place is nearly always in the current file
-            for path in reversed(parts):
-                part = self._part = open_part(path)
+            for named in reversed(parts):
+                part = self._part = open_named(named)
                 if mark_of(part) == self.place.mark:
                     self._cut(part)
                     return part
                 self.close()
             self.gaps += 1
         self._offset = 0
-        self._part = open_part(parts[0])
+        self._part = open_named(parts[0])
         return self._part
 
     def _cut(self, part: Part) -> bool:
@@ -170,39 +176,20 @@ class Journal:
         try:
             status = os.stat(self._path, follow_symlinks=False)
         except FileNotFoundError:
-            return None
-        if part.identity == (status.st_dev, status.st_ino):
+            # between a rotation and the next line; there may be parts to read all the same
+            status = None
+        if status is not None and part.identity == (status.st_dev, status.st_ino):
             return part if self._cut(part) else None
         if self._lines(part, 1):
             # written between our look and the rotation
             return part
-        parts = rotated_set(self._path)
-        following = _following(parts, part)
-        if following is None:
-            if not parts:
-                return None
-            self.gaps += 1
-            following = parts[0]
-        self.gaps += part.damaged
+        parts = identified_set(self._path)
+        at = index_of(parts, part)
+        if not parts or at == len(parts) - 1:
+            return None
+        self.gaps += part.damaged + (at is None)
+        following = open_named(parts[0 if at is None else at + 1])
         self.close()
         self._offset = 0
-        self._part = open_part(following)
-        return self._part
-
-
-def _following(parts: list[Path], part: Part) -> Path | None:
-    """Return the part after the one that is open, None when that one is not in the set."""
-    mark = mark_of(part)
-    # the newest first: should two parts begin alike, this way ends
-    for path, following in reversed(list(pairwise(parts))):
-        other = open_part(path)
-        try:
-            if None not in (part.identity, other.identity):
-                same = other.identity == part.identity
-            else:
-                same = bool(mark) and mark_of(other) == mark
-        finally:
-            other.close()
-        if same:
-            return following
-    return None
+        self._part = following
+        return following

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import zlib
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final, Protocol
 
-from .backups import COMPRESSED_SUFFIX
+from .backups import COMPRESSED_SUFFIX, Named
 
 _MARKED: Final = 4096
 _PIECE: Final = 256 * 1024
@@ -21,6 +23,8 @@ class Part(Protocol):
 
     identity: tuple[int, int] | None
     """Device and inode of a plain file, None of a compressed one."""
+    inode: tuple[int, int]
+    """Device and inode of either."""
     damaged: bool
     """Whether bytes were found that cannot be decompressed; the part then ends before them."""
 
@@ -45,7 +49,8 @@ class _Plain:
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, _FLAGS)
         status = os.fstat(self._descriptor)
-        self.identity: tuple[int, int] | None = (status.st_dev, status.st_ino)
+        self.inode: tuple[int, int] = (status.st_dev, status.st_ino)
+        self.identity: tuple[int, int] | None = self.inode
 
     def read_at(self, offset: int, size: int) -> bytes:
         found = b""
@@ -70,6 +75,8 @@ class _Compressed:
 
     def __init__(self, path: Path) -> None:
         descriptor = os.open(path, _FLAGS)
+        status = os.fstat(descriptor)
+        self.inode: tuple[int, int] = (status.st_dev, status.st_ino)
         self._raw = os.fdopen(descriptor, "rb")
         self._file = gzip.GzipFile(fileobj=self._raw)
         self.damaged: bool = False
@@ -111,6 +118,43 @@ def open_part(path: Path) -> Part:
         OSError: It cannot be opened.
     """
     return _Compressed(path) if path.name.endswith(COMPRESSED_SUFFIX) else _Plain(path)
+
+
+def open_named(named: Named) -> Part:
+    """Open a file of the set that was looked at before.
+
+    Raises:
+        FileNotFoundError: Its name was taken away, or means another file by now: look again.
+        OSError: It cannot be opened.
+    """
+    part = open_part(named.path)
+    if part.inode != named.inode:
+        part.close()
+        raise FileNotFoundError(errno.ENOENT, "was renamed", str(named.path))
+    return part
+
+
+def index_of(parts: Sequence[Named], part: Part) -> int | None:
+    """Return where in the set an open part is, None when it is gone.
+
+    Raises:
+        OSError: As :func:`open_named`.
+    """
+    for at, named in enumerate(parts):
+        if named.inode == part.inode:
+            return at
+    mark = mark_of(part)
+    # the newest first: should two parts begin alike, a reader comes to an end this way
+    for at in range(len(parts) - 1, -1, -1):
+        # it may have been compressed since it was opened
+        if mark and part.identity and parts[at].path.name.endswith(COMPRESSED_SUFFIX):
+            other = open_named(parts[at])
+            try:
+                if mark_of(other) == mark:
+                    return at
+            finally:
+                other.close()
+    return None
 
 
 def mark_of(part: Part) -> str:
