@@ -62,23 +62,29 @@ def subjects(run: str) -> list[str]:
     return [f"{LOGS}.{token(run)}.>", f"{METRICS}.{token(run)}.>"]
 
 
+def host_of(subject: str) -> str:
+    """Return the machine that a message of a run comes from."""
+    tokens = subject.split(".")
+    return text_of(tokens[2]) if len(tokens) > 2 else ""
+
+
 class Part(NamedTuple):
     """Some whole lines of a durable file, which tells them from all others.
 
     Attributes:
-        host: Machine that the file lies on.
-        span: Where in its run directory they begin.
+        directory: Tells the run directory from all others, wherever it is read.
+        span: Where in it they begin.
         end: Bytes of the file up to their end.
     """
 
-    host: str
+    directory: str
     span: Span
     end: int
 
     @property
     def source(self) -> str:
         """The file: parts of one source overlap or do not."""
-        return f"{token(self.host)}.{token(self.span.path)}.{self.span.mark}"
+        return f"{token(self.directory)}.{token(self.span.path)}.{self.span.mark}"
 
     @property
     def message_id(self) -> str:
@@ -89,10 +95,11 @@ class Part(NamedTuple):
     def read(cls, message_id: str) -> Part | None:
         """Return what :attr:`message_id` was made of, None when it was not made here."""
         match message_id.split("."):
-            case [host, path, mark, place] if mark:
+            case [directory, path, mark, place] if mark:
                 start, _, end = place.partition("-")
                 if start.isdecimal() and end.isdecimal() and int(start) < int(end):
-                    return cls(text_of(host), Span(text_of(path), mark, int(start)), int(end))
+                    span = Span(text_of(path), mark, int(start))
+                    return cls(text_of(directory), span, int(end))
             case _:
                 pass
         return None

@@ -7,9 +7,12 @@ again soon; a receiver that goes by the places drops it for ever, however it was
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import secrets
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from .._complain import complain
@@ -19,11 +22,14 @@ from .backend import BackendError, readable
 from .loop_thread import LoopThread
 from .nats import Nats
 from .nats_names import LOGS, METRIC_KINDS, METRICS, NO_RANK, Part, stream_name, token
+from .rotation import make_directories
 from .select import is_flat, kind_of, parse
 from .span import Span
 
 MAX_MESSAGE: Final = 128 * 1024
 """Bytes of lines that are put into one message; a longer line has one of its own."""
+DIRECTORY_ID: Final = Path(".asynclog") / "nats.id"
+"""File in the run directory that tells it from others."""
 HEADERS: Final = 1024
 """Bytes that the headers of a message take at most."""
 ACK_TIMEOUT: Final = 10.0
@@ -54,6 +60,7 @@ class NatsSink:
         self._settings = settings
         self._run = ""
         self._host = ""
+        self._directory = ""
         self._middle = ""
         self._loop: LoopThread | None = None
         self._client: Any = None
@@ -66,11 +73,13 @@ class NatsSink:
 
         Raises:
             MissingExtraError: The client is not installed.
+            OSError: Nothing can be written into the run directory.
             BackendError: The server cannot be reached, or the stream has other settings.
         """
         nats_link.load()
         self._run = self._settings.run or run.name
         self._host = run.host
+        self._directory = _directory_id(run.directory)
         self._middle = f"{token(self._run)}.{token(run.host)}"
         if self._loop is None:
             self._loop = LoopThread("asynclog-nats")
@@ -164,7 +173,7 @@ class NatsSink:
 
     def _message(self, subject: str, lines: list[bytes], span: Span, start: int) -> Message:
         content = b"\n".join([*lines, b""])
-        part = Part(self._host, span._replace(start=start), start + len(content))
+        part = Part(self._directory, span._replace(start=start), start + len(content))
         return Message(subject, part, content)
 
     def _subject(self, line: bytes) -> str:
@@ -188,6 +197,25 @@ class NatsSink:
         client, self._client, self._stream = self._client, None, None
         if client is not None:
             await nats_link.close(client)
+
+
+def _directory_id(run_dir: Path) -> str:
+    """Return what tells a run directory from all others: made once, by whoever comes first.
+
+    Neither its path nor the machine would do: it may be moved, or be replayed from elsewhere.
+    """
+    path = run_dir / DIRECTORY_ID
+    make_directories(path.parent)
+    made = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    try:
+        made.write_text(secrets.token_hex(8))
+        made.chmod(0o600)
+        os.link(made, path)
+    except FileExistsError:
+        pass
+    finally:
+        made.unlink(missing_ok=True)
+    return path.read_text()
 
 
 def _rank(line: bytes) -> str:

@@ -29,8 +29,8 @@ def message(number: int) -> Received:
     size = len(lines[0])
     start = (turn - again) * LINES * size
     data = b"".join(lines)
-    part = Part(f"host{source}", Span("events.jsonl", "5f" * 16, start), start + len(data))
-    return Received(number + 1, part.message_id, data)
+    part = Part("5f5f", Span(f"events_rank{source}.jsonl", "5f" * 16, start), start + len(data))
+    return Received(number + 1, f"host{source}", part.message_id, data)
 
 
 def open_store(run_dir: Path) -> Store:

@@ -70,11 +70,14 @@ def test_late_and_again(run_dir: Path, server: Server, collected: Path) -> None:
     assert _numbers(records_of(collected / "ranks", "rank0.jsonl")) == [*range(100, 200)]
 
 
-def test_replay_brings_nothing_twice(run_dir: Path, server: Server, collected: Path) -> None:
-    """A run that is published a second time, cut otherwise, is in the files once."""
+def test_replay_brings_nothing_twice(
+    run_dir: Path, server: Server, collected: Path, tmp_path: Path
+) -> None:
+    """A run that is published a second time, cut otherwise, from elsewhere, is there once."""
     _publish(run_dir, server.url, 2000)
     collect(server.url, collected)
-    assert replay(run_dir, "nats", whole=True).sent == 2001
+    moved = run_dir.rename(tmp_path / "moved")
+    assert replay(moved, "nats", whole=True).sent == 2001
     assert collect(server.url, collected).records == 0
     assert _numbers(records_of(collected)) == [*range(2000)]
 
@@ -135,6 +138,9 @@ def test_shared_disk(run_dir: Path, server: Server, collected: Path, tmp_path: P
     reports = [pipeline.stop_sync() for pipeline in pipelines]
     assert [report.sinks["nats"].written for report in reports] == [2, 1]
     assert collect(server.url, collected).records == 3
+    # whoever publishes the files of both again
+    replay(run_dir, "nats", whole=True)
+    assert collect(server.url, collected).records == 0
 
 
 def test_command(run_dir: Path, server: Server, command: Command) -> None:

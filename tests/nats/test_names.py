@@ -13,6 +13,7 @@ from asynclog.distributed.nats.spans import joined, missing
 from asynclog.sinks.nats_names import (
     MAX_TOKEN,
     Part,
+    host_of,
     run_of,
     stream_name,
     subjects,
@@ -49,13 +50,14 @@ def test_names() -> None:
     assert subjects("v1.2 *") == ["logs.v1=2E2=20=2A.>", "metrics.v1=2E2=20=2A.>"]
     assert run_of(stream_name("v1.2 *")) == "v1.2 *"
     assert run_of("orders") is None
+    assert host_of("logs.x.node1=2Elocal.3") == "node1.local"
 
 
 @given(TEXTS, TEXTS, st.integers(0, 10**12), st.integers(1, 10**6))
-def test_message_id(host: str, path: str, start: int, size: int) -> None:
-    """A message id says which part of which file of which machine a message holds."""
-    if host and path and len(token(host)) < MAX_TOKEN and len(token(path)) < MAX_TOKEN:
-        part = Part(host, Span(path, "5f" * 16, start), start + size)
+def test_message_id(directory: str, path: str, start: int, size: int) -> None:
+    """A message id says which part of which file a message holds."""
+    if directory and path and len(token(directory)) < MAX_TOKEN and len(token(path)) < MAX_TOKEN:
+        part = Part(directory, Span(path, "5f" * 16, start), start + size)
         assert Part.read(part.message_id) == part
 
 

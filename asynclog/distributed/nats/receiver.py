@@ -18,7 +18,7 @@ from ...exceptions import AsynclogError, SettingError
 from ...sinks import nats_link, nats_stream
 from ...sinks.backend import BackendError, import_backend, readable
 from ...sinks.nats import Nats
-from ...sinks.nats_names import run_of, stream_name
+from ...sinks.nats_names import host_of, run_of, stream_name
 from .store import Received, Store
 
 RETRY_STEPS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
@@ -182,7 +182,7 @@ class Receiver:
                 if place.consumer != expected:
                     break
                 expected += 1
-                received.append(Received(place.stream, _identity(message.headers), message.data))
+                received.append(_received(message, place.stream))
             if received and await self._write(received):
                 await messages[len(received) - 1].ack()
             if len(received) < len(messages):
@@ -220,5 +220,7 @@ class Receiver:
             pass
 
 
-def _identity(headers: Mapping[str, str] | None) -> str | None:
-    return None if headers is None else headers.get("Nats-Msg-Id")
+def _received(message: Any, number: int) -> Received:
+    headers: Mapping[str, str] = message.headers or {}
+    message_id = headers.get("Nats-Msg-Id")
+    return Received(number, host_of(message.subject), message_id, message.data)

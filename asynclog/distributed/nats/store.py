@@ -35,11 +35,13 @@ class Received(NamedTuple):
 
     Attributes:
         sequence: Its number in the stream.
+        host: Machine that it comes from.
         message_id: What the sender calls it, None when it has not said.
         data: What it holds.
     """
 
     sequence: int
+    host: str
     message_id: str | None
     data: bytes
 
@@ -135,9 +137,9 @@ class Store:
             new = missing(before, start, part.end)
             repeated += part.end - start - sum(end - begin for begin, end in new)
             for begin, end in new:
-                lines += _with_host(message.data[begin - start : end - start], part.host)
+                lines += _with_host(message.data[begin - start : end - start], message.host)
             seen[part.source] = joined(before, start, part.end)
-            hosts.add(part.host)
+            hosts.add(message.host)
         content = b"".join(lines)
         self._write(content, sequence, seen)
         self.sequence = sequence
