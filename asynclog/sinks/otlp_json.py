@@ -103,7 +103,8 @@ def _value(value: Any) -> dict[str, Any]:
     if kind is str:
         return {"stringValue": value}
     if kind is int:
-        return {"intValue": str(value)} if value <= _MAX else {"stringValue": str(value)}
+        fits = -_MAX <= value <= _MAX
+        return {"intValue": str(value)} if fits else {"stringValue": str(value)}
     if kind is float:
         return {"doubleValue": value}
     if kind is bool:

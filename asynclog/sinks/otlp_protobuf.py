@@ -88,9 +88,9 @@ class ProtobufEncoding:
         if kind is str:
             return self._any(string_value=value)
         if kind is int:
-            if value > _MAX:
-                return self._any(string_value=str(value))
-            return self._any(int_value=value)
+            if -_MAX <= value <= _MAX:
+                return self._any(int_value=value)
+            return self._any(string_value=str(value))
         if kind is float:
             return self._any(double_value=value)
         if kind is bool:

@@ -100,11 +100,6 @@ class OtlpServer:
 
     def serve(self, handler: BaseHTTPRequestHandler) -> None:
         """Answer one request."""
-        from google.protobuf.json_format import Parse
-        from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
-            ExportLogsServiceRequest,
-        )
-
         self._open.add(handler.connection)
         body = handler.rfile.read(int(handler.headers["content-length"]))
         reply = self.replies.pop(0) if self.replies else self.always or Reply()
@@ -112,11 +107,7 @@ class OtlpServer:
         self.requests.append({"path": handler.path, "headers": headers, "size": len(body)})
         if headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
-        if headers["content-type"] == "application/json":
-            # the generated code's identifiers are bytes, which JSON has in base64 but OTLP in hex
-            request = Parse(_hex_to_base64(body), ExportLogsServiceRequest())
-        else:
-            request = ExportLogsServiceRequest.FromString(body)
+        request = as_request(body, headers["content-type"])
         if reply.take:
             for resource in request.resource_logs:
                 attributes = {
@@ -158,23 +149,28 @@ class OtlpServer:
         self._thread.join()
 
 
+def as_request(body: bytes, content_type: str) -> Any:
+    """Read a request with OpenTelemetry's generated code."""
+    from google.protobuf.json_format import Parse
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+    if content_type != "application/json":
+        return ExportLogsServiceRequest.FromString(body)
+    # its identifiers are bytes, which protobuf's JSON has in base64 and OTLP's in hexadecimal
+    return Parse(_hex_to_base64(body), ExportLogsServiceRequest())
+
+
 def _hex_to_base64(body: bytes) -> str:
     import base64
     import json
 
-    def convert(value: Any) -> Any:
-        if isinstance(value, list):
-            return [convert(item) for item in value]
-        if not isinstance(value, dict):
-            return value
-        return {
-            key: base64.b64encode(bytes.fromhex(item)).decode()
-            if key in ("traceId", "spanId")
-            else convert(item)
-            for key, item in value.items()
-        }
-
-    return json.dumps(convert(json.loads(body)))
+    request = json.loads(body)
+    for resource in request["resourceLogs"]:
+        for scope in resource["scopeLogs"]:
+            for record in scope["logRecords"]:
+                for name in {"traceId", "spanId"} & record.keys():
+                    record[name] = base64.b64encode(bytes.fromhex(record[name])).decode()
+    return json.dumps(request)
 
 
 @pytest.fixture(autouse=True)

@@ -108,6 +108,7 @@ def _kill_collectors(run_dir: Path, times: int) -> None:
     with asynclog.running(run_dir, sinks=sinks, collector="process"):
         step = 0
         for _ in range(times):
+            until(lambda: asynclog.stats().collector_pid is not None)
             killed = asynclog.stats().collector_pid
             assert killed is not None
             for _ in range(generator.randrange(2, 6)):
