@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("bokeh")
 pytest.importorskip("selenium")
 
+import numpy
 from PIL import Image
 from selenium.common.exceptions import TimeoutException
 from selenium.webdriver import ActionChains
@@ -60,12 +61,9 @@ class Page:
 
     def pixels(self, element: Any, color: str) -> int:
         """Count the pixels of an element that have about this colour."""
-        wanted = bytes.fromhex(color[1:])
+        wanted = numpy.frombuffer(bytes.fromhex(color[1:]), numpy.uint8).astype(int)
         image = Image.open(io.BytesIO(element.screenshot_as_png)).convert("RGB")
-        data = image.tobytes()
-        return sum(
-            all(abs(data[i + j] - wanted[j]) < 12 for j in range(3)) for i in range(0, len(data), 3)
-        )
+        return int((abs(numpy.asarray(image, int) - wanted) < 12).all(axis=2).sum())
 
     def drawn(self, element: Any, color: str, least: int = 300) -> None:
         """Wait until an element shows a colour."""
