@@ -52,7 +52,7 @@ def stats(
     """Count what is in RUN: records by level, kind, logger, rank and exception, and what was lost.
 
     RUN is a run directory (default: ASYNCLOG_RUN_DIR, else logs) or a file of records. All of it
-    is read, 2 us a record.
+    is read, some microseconds a record.
     """
     from ..reading import read_run
     from ..reading.find import RunFiles
