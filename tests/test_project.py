@@ -51,6 +51,8 @@ HEAVY = (
     "tensorboard",
     "tensorboardX",
     "mlflow",
+    "nats",
+    "sqlite3",
     "rich",
     "numpy",
     "click",
