@@ -182,14 +182,17 @@ def test_every_record_of_four_ranks(job: Any, ranks: Callable[..., str]) -> None
 def test_a_rank_dies(job: Any, ranks: Callable[..., str], name: str) -> None:
     """The report names the rank that died first, and by what, and has its last records."""
     code = f"""
-        import logging, os, signal, time
+        import json, logging, os, pathlib, signal, time
         logging.basicConfig(level=logging.INFO)
         for number in range(100):
             logging.info("record %d", number)
         if os.environ["RANK"] == "2":
             os.kill(os.getpid(), signal.SIG{name})
         # the others notice, a moment later
-        time.sleep(0.5)
+        path = pathlib.Path(json.loads(os.environ["ASYNCLOG_JOIN"])["run_dir"], "crash.json")
+        ends = time.monotonic() + 60
+        while not path.exists() and time.monotonic() < ends:
+            time.sleep(0.01)
         os._exit(3)
     """
     done = job.run(sys.executable, ranks(code))

@@ -229,7 +229,7 @@ def _damaged(content: bytes, randomness: random.Random) -> bytes:
 
 
 @pytest.mark.leaks("rings")
-@pytest.mark.parametrize("images", [400, pytest.param(20_000, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("images", [200, pytest.param(20_000, marks=pytest.mark.faults)])
 def test_damaged_rings(spool: Spool, images: int, capfd: pytest.CaptureFixture[str]) -> None:
     """Bits, zeros, an old lap, a part: what comes out is JSON, the rest is set aside or left."""
     path, content = _image(spool)
