@@ -13,6 +13,7 @@ import os
 import socket
 import traceback
 import warnings
+from collections.abc import Generator
 from enum import IntEnum
 from typing import Any, Final
 
@@ -137,7 +138,7 @@ class Subject:
         self._connection.sendall(json.dumps({"error": text}).encode())
 
     @contextlib.contextmanager
-    def _noting(self) -> Any:
+    def _noting(self) -> Generator[list[Fate], None, None]:
         """Note what becomes of the call within, by the counters."""
         before = asynclog.stats("process")
         outcome: list[Fate] = []
