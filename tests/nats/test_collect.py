@@ -191,6 +191,8 @@ def test_refused(run_dir: Path, server: Server, collected: Path) -> None:
     _publish(run_dir, server.url, 1)
     with pytest.raises(SettingError, match=r"run must be one that the server has \(x\), got: 'y'"):
         collect(server.url, collected, run="y")
+    with pytest.raises(SettingError, match="must not publish what is received to the same run"):
+        collect(server.url, collected, [Nats(server.url, run="x")])
     with pytest.raises(SettingError, match="run_dir must be a directory of its own"):
         collect(server.url, run_dir)
     with pytest.raises(AsynclogError, match=r"no connection to nats://127\.0\.0\.1:9"):

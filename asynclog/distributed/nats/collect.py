@@ -20,6 +20,7 @@ from ...collector.replay import InUseError, remember_followers
 from ...collector.stats import SinkStats
 from ...collector.worker import DaemonWorker
 from ...collector.writer import SinkWriter
+from ...exceptions import SettingError
 from ...intake.locks import FileLock
 from ...intake.ring import Origin
 from ...intake.spool import Spool
@@ -61,6 +62,9 @@ class Collection:
         sinks: What else gets the records; a :class:`JsonlFile` that takes every line among them is
             the file itself.
         once: End when all is stored that there is.
+
+    Raises:
+        SettingError: A sink would publish what is received to the same run.
     """
 
     def __init__(
@@ -73,6 +77,10 @@ class Collection:
         once: bool = False,
     ) -> None:
         directory = Path(os.path.abspath(run_dir))
+        for sink in sinks:
+            if isinstance(sink, Nats) and (sink.run or directory.name) == run:
+                rule = "must not publish what is received to the same run, for ever"
+                raise SettingError("a sink nats", rule, run, "Give it another run")
         plan = Plan(directory, None, datetime.now(UTC), tuple(sinks), 0.0, STOP_TIMEOUT)
         self._durable = plan.durable() or JsonlFile()
         if plan.durable() is None:
