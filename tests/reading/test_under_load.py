@@ -21,7 +21,7 @@ WRITERS = """
 import os, sys, time
 import asynclog
 
-sinks = [asynclog.JsonlFile(max_bytes="500 kB", backups=100_000, compress=sys.argv[2] == "gz")]
+sinks = [asynclog.JsonlFile(max_bytes="100 kB", backups=100_000, compress=sys.argv[2] == "gz")]
 asynclog.start_sync(sys.argv[1], sinks=sinks, overflow_timeout="60 s")
 writers = [os.getpid()]
 for writer in range(1, 4):
@@ -37,8 +37,8 @@ number = 0
 while True:
     log.info("x", number=number)
     number += 1
-    if number % 20 == 0:
-        time.sleep(0.001)
+    if number % 5 == 0:
+        time.sleep(0.002)
 """
 
 
@@ -68,7 +68,7 @@ def _look_on(run_dir: Path, form: str) -> None:
         tail = read_run(run_dir).tail(10**9)
         came = by_writer(tail.last)
         try:
-            while rounds < 8 or not min(seen):
+            while rounds < 6 or not min(seen):
                 rounds += 1
                 events = read_run(run_dir)
                 found = by_writer(events)
