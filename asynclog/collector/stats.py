@@ -18,7 +18,8 @@ class SinkReport(NamedTuple):
         dropped: Lines it did not take, by reason: ``lagged`` (its stream was full), ``failed`` (it
             raised), ``suspended`` (it had failed so often that it was left alone for a while),
             ``abandoned`` (not written when the time to stop was over), ``unsent`` (a sink that
-            reads the files had not taken them; the next start or ``asynclog replay`` sends them).
+            reads the files had not taken them; the next start or ``asynclog replay`` sends them),
+            and what a server has refused for good, such as ``http 400`` or ``rejected``.
     """
 
     written: int
