@@ -346,9 +346,9 @@ def everything_dies(directory: Path, randomness: random.Random) -> Counter[str]:
     return counts
 
 
-def launcher_dies(directory: Path, randomness: random.Random) -> Counter[str]:
+def launcher_dies(directory: Path, randomness: random.Random, *, then_a_rank: bool) -> Counter[str]:
     """Run one job whose launcher is killed, and a rank later on or not; return the counts."""
-    way = randomness.choice([None, "kill"])
+    way = "kill" if then_a_rank else None
     job = Round(directory, way, randomness.randrange(RANKS), randomness.uniform(0, 0.25))
     job.run_without_launcher()
     # what it had read and not yet logged has died with it
@@ -411,7 +411,8 @@ def main(arguments: Sequence[str]) -> None:
                 total += everything_dies(Path(directory), randomness)
                 continue
             if way == "launcher":
-                total += launcher_dies(Path(directory), randomness)
+                then = randomness.random() < 0.5
+                total += launcher_dies(Path(directory), randomness, then_a_rank=then)
                 continue
             counts, job = one_rank_dies(Path(directory), way, randomness, torchrun=torchrun)
             total += counts
