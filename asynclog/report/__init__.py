@@ -19,8 +19,6 @@ from .run import Run, gather
 
 __all__ = ["Report", "write_report"]
 
-MAX_POINTS: Final = 80_000
-"""Points of all curves on a page, some 40 bytes each."""
 MAX_RUNS: Final = 20
 """Runs on one page."""
 
@@ -78,7 +76,7 @@ def write_report(
     names = _names([events.run for events in every])
     found: list[Run] = []
     for name, events in zip(names, every, strict=True):
-        run = gather(name, events.run, events, MAX_POINTS // len(runs))
+        run = gather(name, events.run, events, len(runs))
         run.skipped = events.counts.torn + events.counts.foreign
         found.append(run)
     content = render_page(found)

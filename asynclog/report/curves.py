@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
 
 from .bins import Bins
+from .text import MAX_NAME, cut
 
 MAX_CURVES: Final = 4_000
 """Curves of one page; metrics, splits and ranks beyond are named as left out."""
@@ -139,14 +140,15 @@ class Curves:
             return
         step, split, rank = record.get("step"), record.get("split"), record.get("rank")
         step = step if isinstance(step, (int, float)) else None
-        split = split if isinstance(split, str) else ""
+        split = cut(split) if isinstance(split, str) else ""
         rank = rank if isinstance(rank, int) else None
         for name, value in cast("Mapping[str, object]", metrics).items():
             number = value if type(value) is float else _number(value)
             if number is None:
                 self.not_numbers += 1
             else:
-                self.note((name, split, rank), step, number)
+                series = (name if len(name) <= MAX_NAME else cut(name), split, rank)
+                self.note(series, step, number)
 
     def note(self, series: tuple[str, str, int | None], step: float | None, value: float) -> None:
         """Take in one value.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from textwrap import dedent
 from typing import Any, Final, NamedTuple
 
@@ -11,11 +11,12 @@ from ..sinks.escape import escape
 from ..sinks.render import local_time, render_line
 from ..sinks.traceback import has_traceback, render_traceback
 from .activity import LEVELS
+from .text import cut
 
-FIRST: Final = 200
-"""Lines of each level at the beginning of a run that are kept."""
-LAST: Final = 1_800
-"""Lines of each level at its end that are kept."""
+MAX_LINES: Final = 2_000
+"""Lines of each level on a page: the first ones, a tenth, and the last ones."""
+MAX_CHARACTERS: Final = 6_000_000
+"""Of all lines on a page; where there would be more, long ones are cut shorter."""
 MAX_TEXT: Final = 2_000
 """Characters of a line that are shown."""
 MAX_DETAIL: Final = 20_000
@@ -49,10 +50,16 @@ class Line(NamedTuple):
 
 
 class Lines:
-    """Keeps the lines of a run that are shown."""
+    """Keeps the lines of a run that are shown.
 
-    def __init__(self) -> None:
+    Args:
+        limit: How many of each level.
+    """
+
+    def __init__(self, limit: int = MAX_LINES) -> None:
         self.left_out = 0
+        self._most_first = limit // 10
+        self._most_last = limit - limit // 10
         self._first: dict[str, list[tuple[float, Mapping[str, Any]]]] = {
             level: [] for level in LEVELS
         }
@@ -62,12 +69,12 @@ class Lines:
 
     def note(self, record: Mapping[str, Any], time: float, level: str) -> None:
         """Take in a record."""
-        if len(self._first[level]) < FIRST:
+        if len(self._first[level]) < self._most_first:
             self._first[level].append((time, _slim(record)))
             return
         last = self._last[level]
         last.append((time, _slim(record)))
-        if len(last) > LAST:
+        if len(last) > self._most_last:
             last.popleft()
             self.left_out += 1
 
@@ -84,6 +91,29 @@ class Lines:
             yield as_line(record, time, level)
 
 
+def fit(lines: Sequence[Line]) -> list[Line]:
+    """Return lines that are short enough for all of them to have a place on a page."""
+    limit = MAX_DETAIL
+    while (
+        sum(
+            min(len(text), limit)
+            for line in lines
+            for text in (line.text, line.fields, line.detail)
+        )
+        > MAX_CHARACTERS
+        and limit > 100
+    ):
+        limit //= 2
+    return [
+        line._replace(
+            text=cut(line.text, limit),
+            fields=cut(line.fields, limit),
+            detail=cut(line.detail, limit),
+        )
+        for line in lines
+    ]
+
+
 def as_line(record: Mapping[str, Any], time: float, level: str) -> Line:
     """Return a record as a line of the page."""
     rank, logger, kind = (record.get(key) for key in ("rank", "logger", "kind"))
@@ -98,11 +128,11 @@ def as_line(record: Mapping[str, Any], time: float, level: str) -> Line:
         time,
         level,
         rank if isinstance(rank, int) else None,
-        _cut(escape(str(logger)), MAX_TEXT) if logger else "",
+        cut(escape(str(logger)), MAX_TEXT) if logger else "",
         escape(str(kind)) if kind else "",
-        _cut(text, MAX_TEXT),
-        _cut(fields, MAX_TEXT),
-        _cut(dedent(render_traceback(record, "full")), MAX_DETAIL) if has_traceback(record) else "",
+        cut(text, MAX_TEXT),
+        cut(fields, MAX_TEXT),
+        cut(dedent(render_traceback(record, "full")), MAX_DETAIL) if has_traceback(record) else "",
     )
 
 
@@ -115,12 +145,6 @@ def _slim(record: Mapping[str, Any]) -> Mapping[str, Any]:
     if all(type(value) is not str or len(value) <= MAX_TEXT for value in record.values()):
         return record
     return {
-        key: _cut(value, MAX_TEXT) if type(value) is str and key != "stack" else value
+        key: cut(value, MAX_TEXT) if type(value) is str and key != "stack" else value
         for key, value in record.items()
     }
-
-
-def _cut(text: str, limit: int) -> str:
-    if len(text) <= limit:
-        return text
-    return f"{text[:limit]}... [{len(text):,} characters]"

@@ -24,7 +24,9 @@ from .charts import (
     stage_colors,
     timeline_chart,
 )
+from .lines import fit
 from .run import Run
+from .text import cut
 from .timeline import Spent
 
 MAX_ROWS: Final = 300
@@ -63,8 +65,7 @@ def render_page(runs: Sequence[Run]) -> bytes:
         timeline_chart(run, spans) for run in runs if (spans := run.timeline.spans(run.end or 0.0))
     ]
     activity = _all_activity(runs)
-    numbered = ((number, line) for number, run in enumerate(runs) for line in run.lines)
-    lines = [(number, *line) for number, line in sorted(numbered, key=lambda entry: entry[1].time)]
+    lines = _lines(runs)
     data: dict[str, Any] = {
         "charts": [chart.item for chart in charts],
         "timelines": [chart.item for chart in timelines],
@@ -123,6 +124,14 @@ def _all_activity(runs: Sequence[Run]) -> Activity:
     for run in runs:
         activity.add(run.activity)
     return activity
+
+
+def _lines(runs: Sequence[Run]) -> list[tuple[Any, ...]]:
+    """Return the log lines of all runs in the order of their times, each with its run's number."""
+    numbered = [(number, line) for number, run in enumerate(runs) for line in run.lines]
+    shown = fit([line for _, line in numbered])
+    entries = [(number, *line) for (number, _), line in zip(numbered, shown, strict=True)]
+    return sorted(entries, key=lambda entry: entry[1])
 
 
 def _values(runs: Sequence[Run]) -> list[tuple[str, list[Value | None]]]:
@@ -207,7 +216,7 @@ def _notes(runs: Sequence[Run]) -> Iterable[str]:
 def _text(value: object) -> str:
     if isinstance(value, float):
         return _number(value)
-    return escape(value if isinstance(value, str) else dumps(value).decode())
+    return escape(cut(value if isinstance(value, str) else dumps(value).decode()))
 
 
 def _number(value: float) -> str:

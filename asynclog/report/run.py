@@ -14,9 +14,12 @@ from .._flatten import flatten_dict
 from .activity import LEVELS, Activity
 from .crash import Crash, read_crash
 from .curves import Curves
-from .lines import Lines
-from .timeline import Timeline
+from .lines import MAX_LINES, Lines
+from .text import cut
+from .timeline import MAX_SPANS, Timeline
 
+MAX_POINTS: Final = 80_000
+"""Points of all curves on a page, some 40 bytes each."""
 MAX_PARAMS: Final = 1_000
 """Hyperparameters of a run that are shown."""
 _MAX_RANKS: Final = 100_000
@@ -33,8 +36,8 @@ class Run:
         path: Its directory.
         curves: Its metrics.
         lines: Its log lines.
-        activity: How many there are over time.
         timeline: Its stages and timers.
+        activity: How many log lines there are over time.
         best: Its best values.
         params: Its hyperparameters, under flat names.
         records: How many records it has.
@@ -50,9 +53,9 @@ class Run:
     name: str
     path: Path
     curves: Curves
-    lines: Lines = field(default_factory=Lines)
+    lines: Lines
+    timeline: Timeline
     activity: Activity = field(default_factory=Activity)
-    timeline: Timeline = field(default_factory=Timeline)
     best: BestValues = field(default_factory=BestValues)
     params: dict[str, Any] = field(default_factory=dict[str, Any])
     records: int = 0
@@ -105,7 +108,8 @@ class Run:
     def _note_params(self, record: Mapping[str, Any]) -> None:
         params = record.get("params")
         if isinstance(params, Mapping):
-            for name, value in flatten_dict(cast("Mapping[Any, Any]", params)).items():
+            for whole, value in flatten_dict(cast("Mapping[Any, Any]", params)).items():
+                name = cut(whole)
                 if name in self.params or len(self.params) < MAX_PARAMS:
                     self.params[name] = value
 
@@ -117,16 +121,23 @@ class Run:
                 self.dropped += number if isinstance(number, int) else 0
 
 
-def gather(name: str, path: Path, records: Iterable[Mapping[str, Any]], max_points: int) -> Run:
+def gather(name: str, path: Path, records: Iterable[Mapping[str, Any]], runs: int = 1) -> Run:
     """Read a run.
 
     Args:
         name: What the page calls it.
         path: Its directory.
         records: Its records, about in the order of their times.
-        max_points: Points of all its curves together.
+        runs: How many share the page.
     """
-    run = Run(name, path, Curves(max_points), crash=read_crash(path))
+    run = Run(
+        name,
+        path,
+        Curves(MAX_POINTS // runs),
+        Lines(MAX_LINES // runs),
+        Timeline(MAX_SPANS // runs),
+        crash=read_crash(path),
+    )
     for record in records:
         run.note(record)
     return run

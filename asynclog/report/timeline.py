@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final, NamedTuple
 
+from .text import cut
+
 MAX_SPANS: Final = 2_000
-"""Stages of a run that are drawn, the longest ones."""
+"""Stages on a page that are drawn, the longest ones."""
 MAX_NAMES: Final = 500
 """Stages and timers that are added up under names of their own."""
 _MAX_OPEN: Final = 10_000
@@ -56,9 +58,14 @@ class Spent:
 
 
 class Timeline:
-    """Collects the stages and timers of a run."""
+    """Collects the stages and timers of a run.
 
-    def __init__(self) -> None:
+    Args:
+        limit: Stages that are drawn.
+    """
+
+    def __init__(self, limit: int = MAX_SPANS) -> None:
+        self._limit = limit
         self.stages: dict[str, Spent] = {}
         self.timers: dict[str, Spent] = {}
         self.left_out = 0
@@ -74,7 +81,7 @@ class Timeline:
             record: The record.
             time: Its time, in seconds since 1970.
         """
-        path = str(record.get("stage", ""))
+        path = cut(str(record.get("stage", "")))
         rank = _rank(record)
         who = (record.get("host"), record.get("pid"), rank, path)
         if record.get("stage_event") == "start":
@@ -90,12 +97,16 @@ class Timeline:
             if not begun:
                 del self._open[who]
         error = record.get("error")
-        self._add(Span(path, rank, start, time, str(error) if error else "", True))
+        self._add(Span(path, rank, start, time, cut(str(error)) if error else "", True))
 
     def note_timer(self, record: Mapping[str, Any]) -> None:
         """Take in what a timer has measured."""
         _spend(
-            self.timers, str(record.get("timer", "")), _seconds(record), _rank(record), failed=False
+            self.timers,
+            cut(str(record.get("timer", ""))),
+            _seconds(record),
+            _rank(record),
+            failed=False,
         )
 
     def spans(self, end: float) -> list[Span]:
@@ -115,7 +126,7 @@ class Timeline:
         seconds = span.end - span.start
         _spend(self.stages, span.path, seconds, span.rank, failed=bool(span.error))
         entry = (seconds, next(self._number), span)
-        if len(self._longest) < MAX_SPANS:
+        if len(self._longest) < self._limit:
             heapq.heappush(self._longest, entry)
         else:
             heapq.heappushpop(self._longest, entry)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from asynclog.report.lines import FIRST, LAST, MAX_TEXT
+from asynclog.report.lines import MAX_LINES, MAX_TEXT
 from asynclog.report.run import Run, gather
 from asynclog.report.timeline import MAX_SPANS
 
@@ -28,7 +28,7 @@ def _record(seconds: float, event: str = "said", **fields: Any) -> dict[str, Any
 
 
 def _gather(*records: Mapping[str, Any], path: Path = Path("nowhere")) -> Run:
-    return gather("run", path, records, 10_000)
+    return gather("run", path, records)
 
 
 def test_records_levels_and_times_are_counted():
@@ -106,11 +106,12 @@ def test_the_longest_stages_are_kept():
 
 def test_first_and_last_lines_of_each_level_are_kept():
     """A flood of one level pushes out neither the beginning nor the other levels."""
-    flood = FIRST + LAST + 500
+    first, last = MAX_LINES // 10, MAX_LINES * 9 // 10
+    flood = first + last + 500
     run = _gather(_record(0, "odd", level="warning"), *(_record(i, f"n{i}") for i in range(flood)))
     lines = list(run.lines)
     texts = [line.text for line in lines if line.level == "info"]
-    assert texts == [f"n{i}" for i in (*range(FIRST), *range(flood - LAST, flood))]
+    assert texts == [f"n{i}" for i in (*range(first), *range(flood - last, flood))]
     assert run.lines.left_out == 500
     assert [line.text for line in lines if line.level == "warning"] == ["odd"]
 

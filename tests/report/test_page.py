@@ -23,7 +23,7 @@ def _run(*records: dict[str, Any], name: str = "run", path: Path = Path("runs/ru
         {"timestamp": f"2026-01-31T12:00:{i % 60:02}.{i:06}Z", "level": "info", **record}
         for i, record in enumerate(records)
     ]
-    return gather(name, path, whole, 20_000)
+    return gather(name, path, whole)
 
 
 def _page(*runs: Run) -> str:
@@ -100,6 +100,26 @@ def test_a_long_run_stays_small():
     text = _markup(page)
     assert "curves are down-sampled" in text
     assert "8,000 log lines are left out" in text
+
+
+def test_large_records_make_no_large_page():
+    """Prompts, tracebacks and names without end are cut, whatever is logged."""
+    frames = [{"file": "/x" * 50, "line": 1, "function": "f" * 100}] * 30
+    error = {"type": "E", "message": "m" * 30_000, "frames": frames}
+    large = [
+        {"event": "p" * 60_000, "level": level, "answer": "q" * 60_000, "exception": error}
+        for level in ("info", "warning", "error")
+        for _ in range(300)
+    ]
+    names = [
+        {"kind": "metrics", "metrics": {f"{i}" + "n" * 50_000: 1}, "split": "s" * 50_000}
+        for i in range(100)
+    ]
+    params = [
+        {"kind": "hparams", "params": {f"{i}" + "k" * 50_000: "v" * 50_000}} for i in range(9)
+    ]
+    stages = [{"kind": "stage", "stage": "t" * 50_000, "stage_event": "end", "error": "e" * 50_000}]
+    assert len(_page(_run(*large, *names, *params, *stages))) < 12_000_000
 
 
 def test_several_runs_are_compared():
