@@ -113,7 +113,7 @@ def test_large_records_make_no_large_page():
     ]
     names = [
         {"kind": "metrics", "metrics": {f"{i}" + "n" * 50_000: 1}, "split": "s" * 50_000}
-        for i in range(100)
+        for i in range(20)
     ]
     params = [
         {"kind": "hparams", "params": {f"{i}" + "k" * 50_000: "v" * 50_000}} for i in range(9)
