@@ -102,6 +102,8 @@ class Subject:
             max_event_bytes="8 KiB",
             overflow_timeout="5 ms",
             stop_timeout="500 ms",
+            # many writes, for a kill to come between two of them
+            linger="1 ms",
         )
 
     def log(self, count: int, size: int, level: str) -> None:

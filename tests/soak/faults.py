@@ -67,11 +67,15 @@ class Faults:
         time.sleep(self._randomness.uniform(0, LONGEST / 2))
 
     def _kill_rank(self) -> None:
-        self._job.kill(self._randomness.choice([*self._job.pids]))
+        self._job.kill(self._randomness.choice(self._mortal()))
 
     def _kill_half(self) -> None:
-        for source in self._randomness.sample([*self._job.pids], len(self._job.pids) // 2):
+        for source in self._randomness.sample(self._mortal(), len(self._job.pids) // 2):
             self._job.kill(source)
+
+    def _mortal(self) -> list[int]:
+        """Return all ranks but the first: one lives as long as the job, to be watched."""
+        return [source for source in self._job.pids if source]
 
     def _kill_collector(self) -> None:
         with contextlib.suppress(ProcessLookupError):
