@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from asynclog.collector.recovery import recover
+from asynclog.intake.spool import Spool
 from asynclog.reading import Tail, read_run
+from asynclog.reading.summary import ring_states
 
 WRITERS = """
 import os, sys, time
@@ -52,13 +54,13 @@ def by_writer(events: Iterable[Mapping[str, Any]]) -> dict[int, list[int]]:
 
 @pytest.mark.parametrize("form", ["plain", "gz"])
 @pytest.mark.parametrize("trials", [1, pytest.param(20, marks=pytest.mark.faults)])
-def test_every_snapshot_is_whole(tmp_path: Path, trials: int, form: str):
+def test_every_snapshot_is_whole(tmp_path: Path, spool_dir: Path, trials: int, form: str):
     """Of each process a snapshot has the first so many events, once each and in order."""
     for trial in range(trials):
-        _look_on(tmp_path / f"run{trial}", form)
+        _look_on(tmp_path / f"run{trial}", spool_dir, form)
 
 
-def _look_on(run_dir: Path, form: str) -> None:
+def _look_on(run_dir: Path, spool: Path, form: str) -> None:
     seen = [0] * 4
     rounds = 0
     command = [sys.executable, "-c", WRITERS, str(run_dir), form]
@@ -81,12 +83,16 @@ def _look_on(run_dir: Path, form: str) -> None:
         finally:
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while any(ring.alive for ring in ring_states(Spool(run_dir, spool))):
+        # a kill takes its time
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
     last = by_writer(read_run(run_dir))
     assert {writer: [*range(len(numbers))] for writer, numbers in last.items()} == last
     assert all(len(numbers) >= seen[writer] for writer, numbers in last.items())
     recover(run_dir)
     assert by_writer(read_run(run_dir)) == last
-    deadline = time.monotonic() + 60
     with tail:
         while came != last and time.monotonic() < deadline:
             _add(came, tail)
