@@ -431,15 +431,16 @@ class Pipeline:
         self._counters.stopping()
         ring = self.producer.detach()
         self._host = None
-        if ring is None:
-            # A forked child that never logged.
-            return Report(0, 0, {}, {}, settings.run_dir)
         from .collector.tally import Tally
 
-        own = Tally.of(ring)
+        own = Tally() if ring is None else Tally.of(ring)
         run: Tally | None = None
         if self._process != os.getpid():
             _orphans.append(host)
+        if ring is None:
+            # A forked child that never logged.
+            tally = own
+        elif self._process != os.getpid():
             tally = _drain_as_guest(ring, deadline)
         elif host.hosts():
             tally = run = self._drain_as_host(host, ring, deadline) or Tally()

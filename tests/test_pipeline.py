@@ -659,6 +659,22 @@ def test_forked_children_join(run_dir: Path, collector: Any) -> None:
         assert [e["n"] for e in events if e.get("child") == number] == list(range(50))
 
 
+def test_a_forked_child_stops_before_it_logs(run_dir: Path) -> None:
+    """What it logs afterwards is counted as after any stop, and does not get into the run."""
+    asynclog.start_sync(run_dir, sinks=[JsonlFile()])
+    child = os.fork()
+    if not child:
+        report = asynclog.stop_sync()
+        same = asynclog.stop_sync() == report
+        asynclog.get_logger().info("late")
+        stats = asynclog.stats("process")
+        counted = (stats.accepted, stats.dropped) == (1, {"stopped": 1})
+        os._exit(not (same and counted))
+    assert os.waitpid(child, 0)[1] == 0
+    asynclog.stop_sync()
+    assert events_in(run_dir) == []
+
+
 def test_a_second_process_on_the_run_takes_over(run_dir: Path) -> None:
     """The first process collects for both; when it is killed, the second one goes on."""
     script = """

@@ -327,6 +327,8 @@ class Producer:
         """Accept nothing any more; return the ring, which holds every accepted line."""
         ring = self.ring
         if ring is None:
+            # a forked child that has not logged makes no ring any more
+            self._child = False
             return None
         # fmt: off
         self._last_head = self.head; self.head = DETACHED; self.ring = None; self._words = _NOWHERE  # noqa: E702
