@@ -252,14 +252,17 @@ class Pipeline:
         producer.renew = self._ring_for_child
         producer.wake = host.wake
         before = producer.attach(ring)
-        if before is not None and before.path is not None:
-            # as a guest of another run: its collector drains what is in there
-            before.close()
         self._invitation = None
         self.loggers.identify(ProcessFields(joined=False) if rank_info().rank is not None else None)
         producer.late = None
         producer.wake_level = WAKE_ALWAYS
         host.wake()
+        if before is not None and before.path is not None:
+            # Logged as a guest: of another run, whose collector sees to it, or of this one, whose
+            # next flush would not know of it.
+            if before.path.parent == spool.path:
+                FlushRequest(before, time.monotonic() + settings.stop_timeout).wait()
+            before.close()
 
     async def start(self) -> Self:
         """Start; on asyncio or trio. See :meth:`start_sync`."""
@@ -450,6 +453,7 @@ class Pipeline:
             run = host.tally()
             tally.sinks = run.sinks if run is not None else {}
             host.finish(deadline)
+            spool.tidy()
         self._report = tally.report(settings.run_dir)
         self._counters.stopped(own, run, self._report)
         return self._report
@@ -494,21 +498,13 @@ class Pipeline:
         return host.tally()
 
     def stop_at_exit(self) -> None:
-        """Stop at the end of the process; later records still get into the file.
-
-        Where another process collects, they stay in the ring, which outlives us.
-        """
+        """Stop at the end of the process; later records still get into the file."""
         host, plan, spool = self._host, self._plan, self._spool
         if self._invitation is not None and self.producer.ring is not None:
             # what is in the ring outlives us
             self.settle(time.monotonic() + parse_duration(DEFAULT_STOP_TIMEOUT))
             return
         if not self.started or host is None or plan is None or spool is None:
-            return
-        if not host.hosts():
-            report_suppressed(self.loggers)
-            self.flush_sync(plan.stop_timeout)
-            self.loggers.deferred.close()
             return
         from .collector.recovery import late_writer
 

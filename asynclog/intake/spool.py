@@ -19,7 +19,7 @@ from typing import Any, Final
 from .._complain import complain
 from ..exceptions import SpoolError
 from .locks import FileLock
-from .ring import Origin, Ring
+from .ring import Origin, Ring, RingFormatError
 
 FALLBACK_RING_SIZE: Final = 256 * 1024
 """Size of the ring when shared memory has no room for the one that was asked for."""
@@ -186,10 +186,33 @@ class Spool:
         return settings_in(self.path)
 
     def leave(self) -> None:
-        """Give up being the collector; remove the directory when nothing is left in it.
+        """Give up being the collector; remove what nobody needs any more.
 
-        The lock file goes last and while it is held: see :class:`FileLock`.
+        That is the directory when nothing is left in it. The lock file goes last and while it is
+        held: see :class:`FileLock`.
         """
+        self._leave()
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove what ended processes have left, when nobody is left who would.
+
+        Whoever stops while another process collects leaves an empty ring to it. When both stop at
+        the same time, the one has looked already, and the other finds the lock taken: so both look
+        once more when they are done.
+        """
+        while self._all_done() and not self.lock.held:
+            try:
+                if not self.lock.acquire(create=True):
+                    return
+            except FileNotFoundError:
+                return
+            self._leave()
+
+    def _leave(self) -> None:
+        if self.lock.held and self._all_done():
+            for path in self.rings():
+                path.unlink(missing_ok=True)
         empty = (
             self.lock.held
             and not self.rings()
@@ -207,6 +230,11 @@ class Spool:
                 # Somebody has just come in.
                 if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
                     raise
+
+    def _all_done(self) -> bool:
+        """Say whether there are rings, and all of them are empty and of processes that ended."""
+        rings = self.rings()
+        return bool(rings) and all(map(_is_done, rings))
 
     def _without_media(self) -> bool:
         """Remove the directory for images; say whether none waits there for the next start."""
@@ -256,3 +284,19 @@ def check_ownership(directory: Path) -> None:
 
 def _reason(problem: OSError | None) -> str:
     return (problem.strerror or str(problem)) if problem else "unknown reason"
+
+
+def _is_done(path: Path) -> bool:
+    """Say whether a ring is empty, and nobody will fill it any more."""
+    lock = FileLock(path)
+    try:
+        if not lock.acquire():
+            return False
+        lock.release()
+        ring = Ring.open(path, read_only=True)
+    except (OSError, RingFormatError):
+        return False
+    try:
+        return ring.head == ring.tail
+    finally:
+        ring.close()
