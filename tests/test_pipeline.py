@@ -675,6 +675,21 @@ def test_a_forked_child_stops_before_it_logs(run_dir: Path) -> None:
     assert events_in(run_dir) == []
 
 
+def test_a_forked_child_starts_after_it_has_logged(run_dir: Path) -> None:
+    """What it flushes then is all that it has logged, before the start as well."""
+    asynclog.start_sync(run_dir, sinks=[JsonlFile()], linger="2 s", stop_timeout="1 min")
+    child = os.fork()
+    if not child:
+        asynclog.get_logger().info("child", n=0)
+        asynclog.start_sync()
+        flushed = asynclog.flush_sync(60)
+        written = [event["n"] for event in events_in(run_dir)]
+        asynclog.stop_sync()
+        os._exit(not (flushed and written == [0]))
+    assert os.waitpid(child, 0)[1] == 0
+    assert asynclog.stop_sync().written == 1
+
+
 def test_a_second_process_on_the_run_takes_over(run_dir: Path) -> None:
     """The first process collects for both; when it is killed, the second one goes on."""
     script = """
