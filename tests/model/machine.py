@@ -64,6 +64,8 @@ class Process:
         collects: Whether it has been started, so that it collects when nobody else does.
         promises: Whether what it accepts is to be in the files: not before its start.
         early: Calls made before that; they come out at the start.
+        earlier: How many calls it had made at its last start. They come out in the end: what it
+            left in another ring is no matter of its flush.
     """
 
     pid: int
@@ -72,6 +74,7 @@ class Process:
     collects: bool = False
     promises: bool = False
     early: set[int] = field(default_factory=set[int])
+    earlier: int = 0
     alive: bool = True
 
     def tell(self, do: str, *descriptors: int, **arguments: Any) -> None:
@@ -171,6 +174,8 @@ class Run(RuleBasedStateMachine):
         """Start; nothing happens when it runs."""
         if not self.full:
             process.ask("start", run_dir=str(self.run_dir), collector=collector)
+            if process.promises and not process.collects:
+                process.earlier = len(Program.ledger.of(process.source))
             process.collects = process.promises = True
             process.early.clear()
 
@@ -294,7 +299,7 @@ class Run(RuleBasedStateMachine):
         flushed = process.ask("flush", timeout=PATIENCE / 2 if self.collected else HASTE)
         assert flushed or not self.collected, "nothing is flushed"
         if flushed:
-            self._check_written(process, self._found()[process.source])
+            self._check_written(process, self._found()[process.source], since=process.earlier)
 
     @rule(process=processes)
     def stop(self, process: Process) -> None:
@@ -306,7 +311,7 @@ class Run(RuleBasedStateMachine):
         assert accepted == written + sum(dropped.values()), (accepted, written, dropped)
         if process.promises and self.collected:
             assert "unwritten" not in dropped, dropped
-            self._check_written(process, self._found()[process.source])
+            self._check_written(process, self._found()[process.source], since=process.earlier)
         process.collects = False
 
     # The promise
@@ -336,9 +341,9 @@ class Run(RuleBasedStateMachine):
                 process.connection.close()
             shutil.rmtree(self.run_dir, ignore_errors=True)
 
-    def _check_written(self, process: Process, numbers: list[int]) -> None:
-        """Check that the calls that were accepted are in the files."""
-        there = set(numbers) | process.early
+    def _check_written(self, process: Process, numbers: list[int], *, since: int = 0) -> None:
+        """Check that the calls that were accepted, from a number on, are in the files."""
+        there = set(numbers) | process.early | set(range(since))
         fates = Program.ledger.of(process.source)
         lost = [n for n, fate in enumerate(fates) if fate == Fate.ACCEPTED and n not in there]
         assert not lost, f"lost: {lost}"
