@@ -17,7 +17,7 @@ import pytest
 
 from asynclog import MLflow
 from asynclog.exceptions import MissingExtraError, SettingError
-from asynclog.sinks.mlflow_sink import _key, _param, _path
+from asynclog.sinks.mlflow.sink import _key, _param, _path
 from asynclog.typing import Run
 
 SINKS = "sinks=[asynclog.JsonlFile(), asynclog.MLflow()]"
@@ -398,6 +398,6 @@ def test_missing_package(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None
         raise ModuleNotFoundError(f"No module named {name!r}", name=name.partition(".")[0])
 
     monkeypatch.setattr(backend, "import_module", missing)
-    monkeypatch.setattr("asynclog.sinks.mlflow_sink._prepare", lambda: None)
+    monkeypatch.setattr("asynclog.sinks.mlflow.sink._prepare", lambda: None)
     with pytest.raises(MissingExtraError, match=r"asynclog\[mlflow\]"):
         MLflow().make().open(Run(run_dir, "run", datetime.now(UTC), "host", os.getpid()))

@@ -19,7 +19,7 @@ from asynclog import TensorBoard
 from asynclog.collector.batch import Batch
 from asynclog.exceptions import MissingExtraError, SettingError
 from asynclog.sinks.backend import BackendError
-from asynclog.sinks.event_file import EventFile, event_file_name
+from asynclog.sinks.tensorboard.event_file import EventFile, event_file_name
 from asynclog.typing import Run
 
 pytest.importorskip("tensorboardX")

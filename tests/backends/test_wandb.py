@@ -561,8 +561,8 @@ def test_state_names_the_run(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> 
         return sink.state()
 
     monkeypatch.delenv("WANDB_RUN_ID", raising=False)
-    monkeypatch.setattr("asynclog.sinks.wandb_run.import_backend", lambda *_: None)
-    monkeypatch.setattr("asynclog.sinks.wandb_run._prepare", lambda _: None)
+    monkeypatch.setattr("asynclog.sinks.wandb.run.import_backend", lambda *_: None)
+    monkeypatch.setattr("asynclog.sinks.wandb.run._prepare", lambda _: None)
     assert restored() == state
     assert restored(id="before") == state
     assert restored(id="other") == {}
@@ -579,7 +579,7 @@ def test_missing_package_at_once(run_dir: Path, monkeypatch: pytest.MonkeyPatch)
         raise ModuleNotFoundError(f"No module named {name!r}", name=name.partition(".")[0])
 
     monkeypatch.setattr(backend, "import_module", missing)
-    monkeypatch.setattr("asynclog.sinks.wandb_run._prepare", lambda _: None)
+    monkeypatch.setattr("asynclog.sinks.wandb.run._prepare", lambda _: None)
     with pytest.raises(MissingExtraError, match=r"asynclog\[wandb\]"):
         Wandb(mode="offline").make().open(
             Run(run_dir, "run", datetime.now(UTC), "host", os.getpid())

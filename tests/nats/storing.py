@@ -10,7 +10,7 @@ from pathlib import Path
 
 from asynclog import JsonlFile
 from asynclog.distributed.nats.store import Received, Store
-from asynclog.sinks.nats_names import Part
+from asynclog.sinks.nats.names import Part
 from asynclog.sinks.span import Span
 from asynclog.typing import Run
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asynclog.distributed.nats.spans import joined, missing
-from asynclog.sinks.nats_names import (
+from asynclog.sinks.nats.names import (
     MAX_TOKEN,
     Part,
     host_of,

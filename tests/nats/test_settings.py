@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from asynclog import Nats, SettingError
-from asynclog.sinks.nats_link import _identity
+from asynclog.sinks.nats.link import _identity
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ pytest.importorskip("nats")
 import asynclog
 from asynclog import JsonlFile, Nats, Pipeline
 from asynclog.exceptions import AsynclogError
-from asynclog.sinks import nats_link, nats_sink
+from asynclog.sinks.nats import link as nats_link
+from asynclog.sinks.nats import sink as nats_sink
 from asynclog.typing import Run
 
 from .conftest import Link, Server, eventually

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asynclog.sinks.otlp_json import JsonEncoding
-from asynclog.sinks.otlp_protobuf import ProtobufEncoding
-from asynclog.sinks.otlp_records import log_record
+from asynclog.sinks.otlp.encode_json import JsonEncoding
+from asynclog.sinks.otlp.encode_protobuf import ProtobufEncoding
+from asynclog.sinks.otlp.records import log_record
 
 from .conftest import as_request
 

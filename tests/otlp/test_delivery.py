@@ -21,8 +21,8 @@ from asynclog.cli import main
 from asynclog.exceptions import SettingError
 from asynclog.sinks import JsonlFile, Otlp
 from asynclog.sinks.backend import BackendError
-from asynclog.sinks.otlp_http import retry_after
-from asynclog.sinks.otlp_sink import LONGEST_PAUSE, OtlpSink
+from asynclog.sinks.otlp.http import retry_after
+from asynclog.sinks.otlp.sink import LONGEST_PAUSE, OtlpSink
 from asynclog.typing import Run
 
 from .conftest import OtlpServer, Reply

@@ -11,7 +11,7 @@ import structlog
 import asynclog
 from asynclog.processors import AddCallsite
 from asynclog.sinks import JsonlFile, Otlp
-from asynclog.sinks.otlp_records import nanoseconds
+from asynclog.sinks.otlp.records import nanoseconds
 from asynclog.typing import Run
 
 from .conftest import OtlpServer

@@ -8,7 +8,7 @@ import pytest
 
 from asynclog.exceptions import SettingError
 from asynclog.sinks import Otlp, from_data, to_data
-from asynclog.sinks.otlp_settings import Exporter
+from asynclog.sinks.otlp.settings import Exporter
 
 
 def _of(environment: dict[str, str], **settings: Any) -> Exporter:

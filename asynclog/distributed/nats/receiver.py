@@ -15,10 +15,11 @@ from typing import Any, Final
 from ..._complain import complain
 from ...collector.worker import DaemonWorker
 from ...exceptions import AsynclogError, SettingError
-from ...sinks import nats_link, nats_stream
 from ...sinks.backend import BackendError, import_backend, readable
 from ...sinks.nats import Nats
-from ...sinks.nats_names import host_of, run_of, stream_name
+from ...sinks.nats import link as nats_link
+from ...sinks.nats import stream as nats_stream
+from ...sinks.nats.names import host_of, run_of, stream_name
 from .store import Received, Store
 
 RETRY_STEPS: Final = (0.1, 0.5, 1.0, 2.0, 5.0)

@@ -19,7 +19,7 @@ from ...exceptions import SettingError
 from ...sinks import JsonlFile
 from ...sinks.backups import COMPRESSED_SUFFIX, rotated_set
 from ...sinks.journal import Place
-from ...sinks.nats_names import Part
+from ...sinks.nats.names import Part
 from ...sinks.parts import mark_of, open_part
 from ...sinks.rotation import Position
 from ...sinks.select import is_flat, parse

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, cast
 
-from .backend import import_backend
-from .otlp_records import LogRecord, by_resource
+from ..backend import import_backend
+from .records import LogRecord, by_resource
 
 _FEATURE = "The protocol http/protobuf of the sink Otlp"
 _MAX: Final = 2**63 - 1

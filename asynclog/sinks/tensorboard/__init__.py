@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from .settings import Ranks, check_ranks
-from .template import check_template
+from ..settings import Ranks, check_ranks
+from ..template import check_template
 
 if TYPE_CHECKING:
-    from .tensorboard_sink import TensorBoardSink
+    from .sink import TensorBoardSink
 
 DEFAULT_PATH: Final = "tb"
 
@@ -47,6 +47,6 @@ class TensorBoard:
 
     def make(self) -> TensorBoardSink:
         """Make the sink."""
-        from .tensorboard_sink import TensorBoardSink
+        from .sink import TensorBoardSink
 
         return TensorBoardSink(self)

@@ -15,16 +15,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from .._complain import complain
-from ..typing import Batch, Run
-from . import nats_link, nats_stream
-from .backend import BackendError, readable
-from .loop_thread import LoopThread
-from .nats import Nats
-from .nats_names import LOGS, METRIC_KINDS, METRICS, NO_RANK, Part, stream_name, token
-from .rotation import make_directories
-from .select import is_flat, kind_of, parse
-from .span import Span
+from ..._complain import complain
+from ...typing import Batch, Run
+from ..backend import BackendError, readable
+from ..loop_thread import LoopThread
+from ..rotation import make_directories
+from ..select import is_flat, kind_of, parse
+from ..span import Span
+from . import Nats
+from . import link as nats_link
+from . import stream as nats_stream
+from .names import LOGS, METRIC_KINDS, METRICS, NO_RANK, Part, stream_name, token
 
 MAX_MESSAGE: Final = 128 * 1024
 """Bytes of lines that are put into one message; a longer line has one of its own."""

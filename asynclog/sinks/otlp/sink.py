@@ -11,16 +11,16 @@ from http.client import HTTPException
 from importlib.metadata import version
 from typing import Any, Final
 
-from .._complain import complain
-from ..typing import Batch, Run
-from .backend import BackendError, readable
-from .otlp import Otlp
-from .otlp_http import Answer, HttpClient
-from .otlp_json import JsonEncoding
-from .otlp_protobuf import ProtobufEncoding
-from .otlp_records import LogRecord, log_record
-from .otlp_settings import Exporter
-from .select import Selector
+from ..._complain import complain
+from ...typing import Batch, Run
+from ..backend import BackendError, readable
+from ..select import Selector
+from . import Otlp
+from .encode_json import JsonEncoding
+from .encode_protobuf import ProtobufEncoding
+from .http import Answer, HttpClient
+from .records import LogRecord, log_record
+from .settings import Exporter
 
 RETRYABLE: Final = frozenset((429, 502, 503, 504))
 """What the protocol says may be tried again: https://opentelemetry.io/docs/specs/otlp/#failures."""

@@ -16,12 +16,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
-from .._complain import complain
-from ..typing import Run
-from .backend import import_backend, plain
-from .media import is_media_path
-from .wandb import Wandb
-from .wandb_log import Row, TransactionLog, rows
+from ..._complain import complain
+from ...typing import Run
+from ..backend import import_backend, plain
+from ..media import is_media_path
+from . import Wandb
+from .log import Row, TransactionLog, rows
 
 INIT_TIMEOUT: Final = 30.0
 """Seconds W&B's server has to take the run, before it is tried anew: ``WANDB_INIT_TIMEOUT``."""

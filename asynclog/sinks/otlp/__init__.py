@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, TypeAlias, cast
 
-from .._levels import parse_level
-from ..exceptions import SettingError
-from .backend import text_or_none
+from ..._levels import parse_level
+from ...exceptions import SettingError
+from ..backend import text_or_none
 
 if TYPE_CHECKING:
-    from .otlp_sink import OtlpSink
+    from .sink import OtlpSink
 
 Protocol: TypeAlias = Literal["http/json", "http/protobuf"]
 PROTOCOLS: Final = ("http/json", "http/protobuf")
@@ -61,7 +61,7 @@ class Otlp:
         Raises:
             SettingError: One of them breaks its rule.
         """
-        from .otlp_settings import Exporter
+        from .settings import Exporter
 
         for setting in ("endpoint", "service_name"):
             text_or_none(getattr(self, setting), setting)
@@ -73,7 +73,7 @@ class Otlp:
 
     def make(self) -> OtlpSink:
         """Make the sink."""
-        from .otlp_sink import OtlpSink
+        from .sink import OtlpSink
 
         return OtlpSink(self)
 

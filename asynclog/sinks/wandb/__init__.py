@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, cast
 
-from ..exceptions import SettingError
-from .backend import data, text_or_none
-from .settings import Ranks, check_choice, check_ranks
+from ...exceptions import SettingError
+from ..backend import data, text_or_none
+from ..settings import Ranks, check_choice, check_ranks
 
 if TYPE_CHECKING:
-    from .wandb_sink import WandbSink
+    from .sink import WandbSink
 
 Mode: TypeAlias = Literal["online", "offline", "disabled"]
 MODES: Final = ("online", "offline", "disabled")
@@ -77,7 +77,7 @@ class Wandb:
 
     def make(self) -> WandbSink:
         """Make the sink."""
-        from .wandb_sink import WandbSink
+        from .sink import WandbSink
 
         return WandbSink(self)
 

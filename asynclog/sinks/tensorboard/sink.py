@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
-from .._flatten import flatten_dict
-from ..typing import Run
-from .backend import BackendSink, BadRecordError, Entry, import_backend
+from ..._flatten import flatten_dict
+from ...typing import Run
+from ..backend import BackendSink, BadRecordError, Entry, import_backend
+from ..media import media_file
+from ..template import expand
+from . import TensorBoard
 from .event_file import EventFile, cut, event_file_name
-from .media import media_file
-from .template import expand
-from .tensorboard import TensorBoard
 
 _PARAMS_TAG = "hparam/"
 """Before the names of metrics that come with hyperparameters, as PyTorch's writer has it."""

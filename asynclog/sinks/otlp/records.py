@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from textwrap import dedent
 from typing import Any, Final, NamedTuple, cast
 
-from .traceback import render_traceback
+from ..traceback import render_traceback
 
 SEVERITY: Final[Mapping[str, int]] = {
     "debug": 5,

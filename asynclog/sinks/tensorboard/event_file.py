@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from .rotation import FILE_MODE, make_directories
+from ..rotation import FILE_MODE, make_directories
 
 _UNFIT: Final = re.compile(r"[^\w.-]")
 _FLAGS: Final = (

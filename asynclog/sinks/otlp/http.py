@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from ..exceptions import SettingError
-from .otlp_settings import Exporter
+from ...exceptions import SettingError
+from .settings import Exporter
 
 MAX_ANSWER: Final = 64 * 1024
 """Bytes of an answer that are read; one of a server's own is some hundred bytes long."""

@@ -12,9 +12,9 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Final
 
-from ..exceptions import SettingError
-from .backend import BackendError, import_backend, readable
-from .nats import Nats
+from ...exceptions import SettingError
+from ..backend import BackendError, import_backend, readable
+from . import Nats
 
 CONNECT_TIMEOUT: Final = 5.0
 """Seconds for one try of all servers."""

@@ -10,11 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Final, cast
 
-from ..typing import Batch, Run
-from .backend import BackendError, BackendSink, BadRecordError, Entry, plain, readable
-from .media import media_file
-from .wandb import Wandb
-from .wandb_run import Mark, WandbRun, mode
+from ...typing import Batch, Run
+from ..backend import BackendError, BackendSink, BadRecordError, Entry, plain, readable
+from ..media import media_file
+from . import Wandb
+from .run import Mark, WandbRun, mode
 
 MAX_BINS: Final = 512
 """Bins that a histogram of W&B may have."""

@@ -7,12 +7,12 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..exceptions import SettingError
-from .backend import redacted, text_or_none
-from .settings import Ranks, check_flag, check_ranks
+from ...exceptions import SettingError
+from ..backend import redacted, text_or_none
+from ..settings import Ranks, check_flag, check_ranks
 
 if TYPE_CHECKING:
-    from .mlflow_sink import MLflowSink
+    from .sink import MLflowSink
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class MLflow:
 
     def make(self) -> MLflowSink:
         """Make the sink."""
-        from .mlflow_sink import MLflowSink
+        from .sink import MLflowSink
 
         return MLflowSink(self)
 

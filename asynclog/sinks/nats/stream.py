@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from .._settings import parse_duration, parse_size
-from .backend import BackendError, import_backend
-from .nats import Nats
-from .nats_link import FEATURE
-from .nats_names import stream_name, subjects
+from ..._settings import parse_duration, parse_size
+from ..backend import BackendError, import_backend
+from . import Nats
+from .link import FEATURE
+from .names import stream_name, subjects
 
 _NAME_TAKEN: Final = 10058
 _SUBJECTS_TAKEN: Final = 10065

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from .._settings import parse_duration
-from ..exceptions import SettingError
-from .otlp import COMPRESSIONS, PROTOCOLS
-from .settings import check_choice
+from ..._settings import parse_duration
+from ...exceptions import SettingError
+from ..settings import check_choice
+from . import COMPRESSIONS, PROTOCOLS
 
 if TYPE_CHECKING:
-    from .otlp import Otlp
+    from . import Otlp
 
 DEFAULT_ENDPOINT: Final = "http://localhost:4318"
 DEFAULT_TIMEOUT: Final = 10.0

@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Final
 
-from .._flatten import flatten_dict
-from ..typing import Run
-from .backend import BackendError, BackendSink, BadRecordError, Entry, import_backend, readable
-from .media import media_file
-from .mlflow import MLflow
+from ..._flatten import flatten_dict
+from ...typing import Run
+from ..backend import BackendError, BackendSink, BadRecordError, Entry, import_backend, readable
+from ..media import media_file
+from . import MLflow
 
 MAX_METRICS: Final = 1000
 MAX_PARAMS: Final = 100

@@ -8,12 +8,12 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 from urllib.parse import urlsplit
 
-from .._settings import parse_duration, parse_size
-from ..exceptions import SettingError
-from .backend import text_or_none
+from ..._settings import parse_duration, parse_size
+from ...exceptions import SettingError
+from ..backend import text_or_none
 
 if TYPE_CHECKING:
-    from .nats_sink import NatsSink
+    from .sink import NatsSink
 
 DEFAULT_SERVER: Final = "nats://localhost:4222"
 DEFAULT_MAX_BYTES: Final = "1 GB"
@@ -99,7 +99,7 @@ class Nats:
 
     def make(self) -> NatsSink:
         """Make the sink."""
-        from .nats_sink import NatsSink
+        from .sink import NatsSink
 
         return NatsSink(self)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, cast
 
-from .._json import dumps, loads
-from .otlp_records import LogRecord, by_resource
+from ..._json import dumps, loads
+from .records import LogRecord, by_resource
 
 _MAX: Final = 2**63 - 1
 

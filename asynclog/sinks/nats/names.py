@@ -11,7 +11,7 @@ import re
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-from .span import Span
+from ..span import Span
 
 LOGS: Final = "logs"
 METRICS: Final = "metrics"
