@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import threading
 import time
 import weakref
@@ -33,7 +34,7 @@ from .exceptions import AlreadyStartedError, SettingError
 from .intake.flush import FlushRequest
 from .intake.overflow import Overflow
 from .intake.producer import EARLY_RING_SIZE, WAKE_ALWAYS, Producer, make_producer
-from .intake.ring import Origin, Ring
+from .intake.ring import Life, Origin, Ring
 from .intake.spool import Spool
 
 if TYPE_CHECKING:
@@ -211,6 +212,7 @@ class Pipeline:
         )
         self._resume_best(plan, origin)
         ring = spool.create_ring(settings.ring_size, origin, self.producer.next_base)
+        ring.life = Life.RUNNING
         host = CollectorHost(
             spool,
             plan,
@@ -330,7 +332,9 @@ class Pipeline:
         fresh = self._spool.create_ring(
             self._settings.ring_size, _origin(self._rank), self.producer.next_base
         )
+        fresh.life = ring.life
         self.producer.attach(fresh)
+        ring.life = Life.UNKNOWN
         ring.close()
 
     # Using
@@ -422,7 +426,7 @@ class Pipeline:
         with self._changing:
             return self._stop(timeout)
 
-    def _stop(self, timeout: float | None) -> Report:
+    def _stop(self, timeout: float | None, *, failed: bool = False) -> Report:
         host, settings, spool = self._host, self._settings, self._spool
         if self._invitation is not None and self.producer.ring is not None:
             return self._leave(self._invitation, timeout)
@@ -436,6 +440,8 @@ class Pipeline:
         self._host = None
         from .collector.tally import Tally
 
+        if ring is not None and ring.life is Life.RUNNING:
+            ring.life = Life.FAILED if failed else Life.ENDED
         own = Tally() if ring is None else Tally.of(ring)
         run: Tally | None = None
         if self._process != os.getpid():
@@ -509,7 +515,8 @@ class Pipeline:
         from .collector.recovery import late_writer
 
         origin = _origin(self._rank)
-        self.stop_sync()
+        with self._changing:
+            self._stop(None, failed=_ends_by_exception())
         self.producer.late = late_writer(plan, spool, origin)
 
     def __repr__(self) -> str:
@@ -554,6 +561,11 @@ def _after_fork_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _ends_by_exception() -> bool:
+    """Say at exit whether an exception has ended the main thread, or whether people typed it."""
+    return getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")
 
 
 def _origin(rank: int | None) -> Origin:

@@ -143,6 +143,10 @@ class Follower:
         self._to_open: Run | None = None
         self._done = False
 
+    def asks_for(self, kind: str) -> bool:
+        """Say whether the sink takes records of a kind by name."""
+        return kind in (self._trail.kinds or ())
+
     async def open(self, run: Run) -> None:
         """Open the sink where it left off; one that may take long, later.
 

@@ -12,8 +12,9 @@ from .._json import dumps
 from .._line.encoder import timestamp
 from ..intake.overflow import Overflow
 from ..intake.producer import Producer, make_producer
-from ..intake.ring import Origin
+from ..intake.ring import Life, Origin
 from ..intake.spool import Spool
+from ..sinks.backend import DIED
 from .rings import RingSet
 from .tally import Tally
 
@@ -22,6 +23,7 @@ INTERVAL: Final = 1.0
 RING_BYTES: Final = 64 * 1024
 INFO: Final = 20
 WARNING: Final = 30
+ERROR: Final = 40
 
 
 class Notes:
@@ -32,6 +34,7 @@ class Notes:
         rings: Gets that ring.
         origin: The collector's process.
         stats_interval: Seconds between two ``asynclog.stats`` records, None for none at all.
+        deaths: Whether a sink wants to know which process has died.
     """
 
     def __init__(
@@ -40,6 +43,8 @@ class Notes:
         rings: RingSet,
         origin: Origin,
         stats_interval: float | None = None,
+        *,
+        deaths: bool = False,
     ) -> None:
         self._spool = spool
         self._rings = rings
@@ -48,7 +53,9 @@ class Notes:
         self._next = 0.0
         self._stats_interval = stats_interval
         self._next_stats = time.monotonic() + (stats_interval or 0.0)
+        self._deaths = deaths
         self._producer: Producer | None = None
+        self._ended = False
 
     def dropped(self, tally: Tally, *, now: bool = False) -> None:
         """Note what was lost since the last note, now or when it is time."""
@@ -88,6 +95,20 @@ class Notes:
         }
         self._put("asynclog.stats", "info", INFO, fields)
 
+    def died(self, process: Origin, life: Life) -> None:
+        """Note that a process is gone that has not said that it would end, or has said why."""
+        if not self._deaths or self._ended:
+            return
+        fields: dict[str, Any] = {
+            DIED: "failed" if life is Life.FAILED else "killed",
+            "rank": process.rank,
+            "local_rank": process.local_rank,
+            "host": process.host,
+            "pid": process.pid,
+        }
+        fields = {name: value for name, value in fields.items() if value is not None}
+        self._put("asynclog.died", "error", ERROR, fields)
+
     def note(self, record: Mapping[str, Any]) -> None:
         """Put a note that somebody else has made into the run."""
         record = {**record, "host": self._origin.host, "pid": os.getpid()}
@@ -101,9 +122,9 @@ class Notes:
             "level": level,
             "event": event,
             "logger": "asynclog",
-            **fields,
             "host": self._origin.host,
             "pid": os.getpid(),
+            **fields,
         }
         return self._ring().put(dumps(record) + b"\n", number)
 
@@ -119,6 +140,7 @@ class Notes:
 
     def end(self) -> None:
         """Accept no more notes."""
+        self._ended = True
         if self._producer is not None:
             ring = self._producer.detach()
             for source in self._rings:

@@ -191,6 +191,7 @@ class Collector:
             moved = self._advance(source) or moved
         if self._files is not None and moved:
             self._files.kick()
+        self._tell_deaths()
         if (self._files is None or not self._files.busy) and self._rings.bury():
             # Counts that are in no ring any more are published at once, for the next collector.
             self._next_publication = 0.0
@@ -207,6 +208,10 @@ class Collector:
                 source.flushing = True
                 tasks.start_soon(self._flush, source, position)
         return moved
+
+    def _tell_deaths(self) -> None:
+        for process, life in self._rings.deaths():
+            self._notes.died(process, life)
 
     def _advance(self, source: Source) -> bool:
         """Offer the new lines of a ring to the sinks."""
@@ -265,6 +270,7 @@ class Collector:
             self._notes.dropped(self.tally(), now=True)
             self._round(tasks)
             await self._stored()
+            self._tell_deaths()
             if self._media is not None:
                 # Half of the time: a directory that cannot be written may not take all of it.
                 with anyio.move_on_after((deadline - anyio.current_time()) / 2):

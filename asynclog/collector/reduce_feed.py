@@ -155,7 +155,7 @@ class ReducingFeed(Feed):
                 if kind == "metrics":
                     made += _lines(self._noted(self._reduction.add(event, now)))
                     continue
-                died = kind == "note" and event.get("event") == DIED
+                died = kind == "note" and DIED in event
                 if died and "rank" in event:
                     made += _lines(self._reduction.end(rank_of(event)))
                 if kind in self._passed and (kind != "note" or died):

@@ -9,7 +9,7 @@ from typing import Final
 
 from .._complain import complain
 from ..intake.dump import collect_dumps
-from ..intake.ring import Ring, RingFormatError
+from ..intake.ring import Life, Origin, Ring, RingFormatError
 from ..intake.spool import Spool
 from .source import Source
 from .tally import Tally
@@ -93,6 +93,17 @@ class RingSet:
                 for source in self._sources.values():
                     if not source.notes:
                         source.owner_is_gone()
+
+    def deaths(self) -> list[tuple[Origin, Life]]:
+        """Return, once each, the processes that ended badly and whose last line is stored."""
+        found: list[tuple[Origin, Life]] = []
+        for source in self._sources.values():
+            if source.ended and not source.told and source.drained():
+                source.told = True
+                life = source.ring.life
+                if life in (Life.RUNNING, Life.FAILED):
+                    found.append((source.ring.origin, life))
+        return found
 
     def bury(self) -> bool:
         """Remove the rings of dead processes that are drained; say whether there were any."""

@@ -24,6 +24,7 @@ class Source:
         cursor: Position up to which the lines were handed to the sinks.
         quarantined: Lines that were no JSON.
         ended: Whether the process that fills the ring is known to be gone.
+        told: Whether its end was told to whom it concerns, or concerns nobody.
         flushing: Whether somebody sees to the flush its owner waits for.
         closed: Whether the ring is unmapped.
     """
@@ -37,6 +38,7 @@ class Source:
         "notes",
         "quarantined",
         "ring",
+        "told",
     )
 
     def __init__(self, ring: Ring, *, notes: bool = False) -> None:
@@ -45,6 +47,7 @@ class Source:
         self.cursor: int = ring.tail
         self.quarantined: int = 0
         self.ended: bool = False
+        self.told: bool = notes
         self.flushing: bool = False
         self.closed: bool = False
         self._seen = ring.head
@@ -73,7 +76,7 @@ class Source:
                     self.ended = True
             except FileNotFoundError:
                 # Removed from outside: the mapping is all there is, its owner makes a new ring.
-                self.ended = True
+                self.ended = self.told = True
         return self.ended
 
     def drained(self) -> bool:

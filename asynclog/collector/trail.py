@@ -48,6 +48,9 @@ class Trail:
         kinds: Kinds of records that the sink takes, None for all lines.
         written: Files that are written now; asked again and again, because they become more.
         existing: Files that are there already, written now or not.
+
+    Attributes:
+        kinds: The kinds, None for all lines.
     """
 
     def __init__(
@@ -62,7 +65,8 @@ class Trail:
         self._run_dir = run_dir
         self._cursor = run_dir / CURSORS / f"{name}.json"
         self._name = name
-        self._wanted = _filter(kinds)
+        self.kinds: frozenset[str] | None = None if kinds is None else frozenset(kinds)
+        self._wanted = _filter(self.kinds)
         self._written = written
         self._existing = list(existing)
         self._journals: dict[Path, Journal] = {}

@@ -17,11 +17,13 @@ from typing import Any, Final
 from .._complain import complain
 from .._invitation import Invitation
 from .._levels import INFO, parse_level
+from .._line.encoder import Kind
 from .._settings import AnySink
 from ..collector.stats import Report
 from ..intake.spool import Spool
 from ..pipeline import Pipeline
 from ..sinks import JsonlFile
+from ..sinks.backend import DIED
 from ..typing import SinkDeclaration
 from .crash import CrashReport, cause
 from .deaths import Death, Deaths
@@ -42,6 +44,7 @@ held up meanwhile, as by any pipe."""
 STOP_TIMEOUT: Final = 15.0
 EARLY_TIMEOUT: Final = 1.0
 """Seconds that the first report of a failed rank waits for records."""
+NOTE: Final = Kind("note")
 NOTHING: Final = sys.maxsize
 """Above all levels."""
 INJECTED: Final = Path(__file__).parent / "inject"
@@ -262,7 +265,9 @@ class Watch:
         """Say at once that a rank has failed."""
         if death.bad and death.printer.rank is not None:
             text = f"rank {death.printer.rank} {cause(death.status, death.explanation)}"
-            self._pipeline.get_logger(OWN_LOGGER).error(text, **death.printer.fields)
+            died = "killed" if (death.status or 0) < 0 else "failed"
+            log = self._pipeline.get_logger(OWN_LOGGER)
+            log.error(text, kind=NOTE, **{DIED: died}, **death.printer.fields)
             run_dir = self._pipeline.run_dir
             if not self._early and run_dir is not None:
                 self._early = True

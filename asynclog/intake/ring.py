@@ -10,6 +10,7 @@ import mmap
 import os
 import time
 from collections.abc import Iterator
+from enum import IntEnum
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -31,7 +32,7 @@ FLUSH_WANTED: Final = 9
 FLUSH_DONE: Final = 10
 LINES: Final = 11
 _STORED = 12
-_PEAK, _NOTES = 13, 14
+_PEAK, _NOTES, _LIFE = 13, 14, 15
 _COMMIT, _DEVICE, _INODE, _OFFSET, _LENGTH, _STORED_AFTER = 16, 17, 18, 19, 20, 21
 DROPPED: Final = 32
 """First of the dropped counters: one word per level and reason."""
@@ -58,6 +59,22 @@ class RingFormatError(AsynclogError):
 
     def __init__(self, path: object, problem: str) -> None:
         super().__init__(f"{path} is no usable ring: {problem}")
+
+
+class Life(IntEnum):
+    """What is known of the process that fills a ring, by its own word.
+
+    Attributes:
+        UNKNOWN: It has not started the run; nobody waits for a word of it.
+        RUNNING: It has, and has not ended it yet. If it is gone, it was killed.
+        ENDED: It has ended it.
+        FAILED: It has, because of an exception that nobody caught.
+    """
+
+    UNKNOWN = 0
+    RUNNING = 1
+    ENDED = 2
+    FAILED = 3
 
 
 class Origin(NamedTuple):
@@ -283,6 +300,16 @@ class Ring:
     @notes.setter
     def notes(self, value: bool) -> None:
         self.words[_NOTES] = value
+
+    @property
+    def life(self) -> Life:
+        """What its process says of itself."""
+        value = self.words[_LIFE]
+        return Life(value) if value <= Life.FAILED else Life.UNKNOWN
+
+    @life.setter
+    def life(self, value: Life) -> None:
+        self.words[_LIFE] = value
 
     @property
     def dropped(self) -> dict[tuple[int, str], int]:

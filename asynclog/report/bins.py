@@ -30,7 +30,7 @@ class Bins(Generic[T]):
     __slots__ = ("_held", "width")
 
     def __init__(self, width: float) -> None:
-        self.width = width
+        self.width: float = width
         self._held: dict[int, T] = {}
 
     def at(self, position: float) -> T | None:

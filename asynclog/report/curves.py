@@ -48,9 +48,11 @@ class Point:
     __slots__ = ("count", "high", "low", "steps", "total")
 
     def __init__(self, step: float, value: float) -> None:
-        self.count = 1
-        self.steps = step
-        self.total = self.low = self.high = value
+        self.count: int = 1
+        self.steps: float = step
+        self.total: float = value
+        self.low: float = value
+        self.high: float = value
 
     def note(self, step: float, value: float) -> None:
         """Take in one more value."""
@@ -128,7 +130,7 @@ class Curves:
     def __init__(self, max_points: int) -> None:
         self.found: dict[Series, Curve] = {}
         self.left_out: set[str] = set()
-        self.not_numbers = 0
+        self.not_numbers: int = 0
         self._limit = MAX_POINTS
         self._max_points = max_points
         self._points = 0

@@ -57,7 +57,7 @@ class Lines:
     """
 
     def __init__(self, limit: int = MAX_LINES) -> None:
-        self.left_out = 0
+        self.left_out: int = 0
         self._most_first = limit // 10
         self._most_last = limit - limit // 10
         self._first: dict[str, list[tuple[float, Mapping[str, Any]]]] = {

@@ -68,7 +68,7 @@ class Timeline:
         self._limit = limit
         self.stages: dict[str, Spent] = {}
         self.timers: dict[str, Spent] = {}
-        self.left_out = 0
+        self.left_out: int = 0
         self._longest: list[tuple[float, int, Span]] = []
         self._number = count()
         self._open: dict[tuple[object, ...], list[Span]] = {}

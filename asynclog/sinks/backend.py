@@ -21,8 +21,8 @@ from ..typing import Batch, Run
 from .ranked import rank_of
 from .settings import Ranks
 
-DIED: Final = "asynclog.died"
-"""Note that the collector writes when a process of the run is gone that has not stopped."""
+DIED: Final = "died"
+"""Field of a note that a process is gone: ``"failed"`` or ``"killed"``."""
 SECRETS: Final = (
     "WANDB_API_KEY",
     "MLFLOW_TRACKING_PASSWORD",
@@ -169,7 +169,7 @@ class BackendSink:
         self._all_ranks = ranks == "all"
         self._batch: Batch | None = None
         self._done = 0
-        self._died: dict[int, str] = {}
+        self._died: dict[int, tuple[str, str]] = {}
 
     def open(self, run: Run) -> None:
         """Import the backend's package and note the run.
@@ -227,7 +227,7 @@ class BackendSink:
 
     def end_of_run(self) -> str | None:
         """Return how the run ended badly, ``"failed"`` or ``"killed"``; None when it did not."""
-        return max(self._died.values(), default=None)
+        return max((status for status, _ in self._died.values()), default=None)
 
     def _takes(self, event: Mapping[str, Any]) -> bool:
         kind = event.get("kind")
@@ -235,12 +235,15 @@ class BackendSink:
             return False
         rank = rank_of(event)
         if kind == "note":
-            if event.get("event") != DIED:
+            status = event.get(DIED)
+            if not isinstance(status, str):
                 return False
-            self._died[rank] = "failed" if event.get("status") == "failed" else "killed"
+            self._died[rank] = status, str(event.get("timestamp", ""))
             return True
-        # it logs, so it lives: its run directory was started again
-        self._died.pop(rank, None)
+        _, died = self._died.get(rank, ("", ""))
+        if died and str(event.get("timestamp", "")) > died:
+            # it logs, so it lives: its run directory was started again
+            del self._died[rank]
         return self._all_ranks or not rank
 
 

@@ -236,7 +236,7 @@ def test_active_run(end: str, run_program: Callable[..., Any], one_mlflow_server
             with asynclog.running("run", {SINKS}, stop_timeout=60):
                 log.log_metrics({{"loss": 1}}, step=0)
                 if {end!r} == "killed":
-                    log.error("asynclog.died", kind=Kind("note"), status="killed")
+                    log.error("asynclog.died", kind=Kind("note"), died="killed")
             status = mlflow.MlflowClient().get_run(run.info.run_id).info.status
             print("status", run.info.run_id, status)
     """)
@@ -260,7 +260,7 @@ def test_status(run_program: Callable[..., Any], one_mlflow_server: Any) -> None
             sink = asynclog.MLflow(run_name=case)
             with asynclog.running(case, sinks=[asynclog.JsonlFile(), sink], stop_timeout=60):
                 log.log_metrics({{"loss": 1}}, step=0)
-                log.error("asynclog.died", kind=Kind("note"), status=case)
+                log.error("asynclog.died", kind=Kind("note"), died=case)
                 if case == "alive":
                     log.log_metrics({{"loss": 1}}, step=1)
         """,

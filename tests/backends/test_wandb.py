@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -311,10 +312,68 @@ def test_died(run_program: Callable[..., Any], wandb_runs: Callable[[], Any]) ->
         run_program(f"""
             with asynclog.running("run", {SINKS}):
                 log.log_metrics({{"loss": 1}}, step=0)
-                log.error("asynclog.died", kind=Kind("note"), status="killed")
+                log.error("asynclog.died", kind=Kind("note"), died="killed")
                 {again}
         """)
     assert [end.exit_code for end in wandb_runs().of_kind("exit")] == [1, 0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("end", "exit_code", "died"),
+    [
+        ("os.kill(os.getpid(), 9)", -9, "killed"),
+        ("raise RuntimeError('out of data')", 1, "failed"),
+        ("pass", 0, None),
+    ],
+)
+def test_process_that_dies(
+    end: str,
+    exit_code: int,
+    died: str | None,
+    run_program: Callable[..., Any],
+    wandb_runs: Callable[[], Any],
+    run_dir: Path,
+) -> None:
+    """Its run is marked as failed, and a note says how it ended."""
+    run_program(
+        f"""
+        asynclog.start_sync("run", {SINKS})
+        log.log_metrics({{"loss": 1}}, step=0)
+        {end}
+        """,
+        exit_code=exit_code,
+    )
+    assert [end.exit_code for end in wandb_runs().of_kind("exit")] == [1 if died else 0]
+    lines = (run_dir / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    notes = [event for line in lines if (event := json.loads(line))["kind"] == "note"]
+    assert [note.get("died") for note in notes] == ([died] if died else [])
+
+
+@pytest.mark.slow
+def test_rank_that_dies_under_a_launcher(
+    run_program: Callable[..., Any], wandb_runs: Callable[[], Any]
+) -> None:
+    """The launcher's collector marks the run, too."""
+    run_program(
+        """
+        import subprocess
+        Path("rank.py").write_text(
+            "import os, asynclog\\n"
+            "asynclog.start_sync()\\n"
+            "asynclog.log_metrics({'loss': 1}, step=0)\\n"
+            "asynclog.flush_sync(60)\\n"
+            "os.kill(os.getpid(), 9)\\n"
+        )
+        command = ["-m", "asynclog.cli", "run", "--run-dir", "run", "--sink", "wandb", "--"]
+        rank = {**os.environ, "RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+        done = subprocess.run([sys.executable, *command, sys.executable, "rank.py"], env=rank)
+        assert done.returncode == 128 + 9, done
+        """,
+        WANDB_MODE="offline",
+        WANDB_SILENT="true",
+    )
+    assert [end.exit_code for end in wandb_runs().of_kind("exit")] == [1]
 
 
 @pytest.mark.slow
