@@ -6,6 +6,7 @@ import contextlib
 import gc
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -46,6 +47,10 @@ FOREIGN_VARIABLES = (
     "JSM_NAMESPACE_SIZE",
     "MPI_LOCALRANKID",
 )
+
+
+# A shell's background jobs ignore it, and so would every process that the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(
