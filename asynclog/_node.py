@@ -21,6 +21,6 @@ def node_logger(host: str, local_rank: int | None) -> str:
     return name if local_rank is None else f"{name}.{local_rank}"
 
 
-def is_node_logger(name: str) -> bool:
-    """Say whether records of a logger come out of a run."""
-    return name.startswith(NODE) and name[len(NODE) :][:1] in ("", ".")
+def is_node_logger(name: object) -> bool:
+    """Say whether records of a logger come out of a run; a record made by hand may name none."""
+    return isinstance(name, str) and name.startswith(NODE) and name[len(NODE) :][:1] in ("", ".")

@@ -67,20 +67,29 @@ class Asker:
 
     def __init__(self, limiter: Limiter) -> None:
         self.limiter = limiter
-        self.asked: Counter[Any] = Counter()
-        self.passed: Counter[Any] = Counter()
-        self.told = 0
+        # any thread may ask, and be interrupted by one who asks: appending is one step
+        self.decisions: list[tuple[Any, Any]] = []
 
     def ask(self, key: Any) -> None:
         """Ask once."""
-        decision = self.limiter.decide(key)
-        self.asked[key] += 1
-        if decision:
-            self.passed[key] += 1
-            self.told += decision.suppressed + decision.forgotten
-        else:
-            assert decision.suppressed > 0
-            assert decision.forgotten == 0
+        self.decisions.append((key, self.limiter.decide(key)))
+
+    @property
+    def asked(self) -> Counter[Any]:
+        """How often it has asked, by key."""
+        return Counter(key for key, _ in self.decisions)
+
+    @property
+    def passed(self) -> Counter[Any]:
+        """How often the answer was yes, by key."""
+        return Counter(key for key, decision in self.decisions if decision)
+
+    @property
+    def told(self) -> int:
+        """How many it was told were held back."""
+        for _, decision in self.decisions:
+            assert decision or (decision.suppressed > 0 and decision.forgotten == 0)
+        return sum(d.suppressed + d.forgotten for _, d in self.decisions if d)
 
 
 class Cycle:
@@ -126,9 +135,7 @@ def everybody_asks(limiter: Limiter, key_of: Callable[[int, int], Any]) -> Asker
     gc.collect()
     total = Asker(limiter)
     for asker in (*askers, handler, Cycle.asker):
-        total.asked += asker.asked
-        total.passed += asker.passed
-        total.told += asker.told
+        total.decisions += asker.decisions
     assert total.asked["signal"] > 5
     assert total.asked["finaliser"] > 5
     return total
