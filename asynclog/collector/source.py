@@ -69,11 +69,8 @@ class Source:
     def owner_is_gone(self) -> bool:
         """Find out, and remember, whether the process that fills the ring has ended."""
         if not self.ended and self.path is not None:
-            lock = FileLock(self.path)
             try:
-                if lock.acquire():
-                    lock.release()
-                    self.ended = True
+                self.ended = FileLock(self.path).is_free()
             except FileNotFoundError:
                 # Removed from outside: the mapping is all there is, its owner makes a new ring.
                 self.ended = self.told = True

@@ -55,6 +55,21 @@ class FileLock:
                 return True
             os.close(descriptor)
 
+    def is_free(self) -> bool:
+        """Say whether nobody holds the lock; any number of processes may ask at the same time.
+
+        Raises:
+            OSError: The file cannot be opened.
+        """
+        descriptor = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
     @property
     def held(self) -> bool:
         """Whether this object holds the lock."""

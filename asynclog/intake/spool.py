@@ -288,11 +288,9 @@ def _reason(problem: OSError | None) -> str:
 
 def _is_done(path: Path) -> bool:
     """Say whether a ring is empty, and nobody will fill it any more."""
-    lock = FileLock(path)
     try:
-        if not lock.acquire():
+        if not FileLock(path).is_free():
             return False
-        lock.release()
         ring = Ring.open(path, read_only=True)
     except (OSError, RingFormatError):
         return False
