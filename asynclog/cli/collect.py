@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ._errors import DONE, TROUBLE, only_cause
+from ._job import job_options
 from ._sinks import HELP, declared
 
 if TYPE_CHECKING:
@@ -59,27 +60,7 @@ Exit codes:
 )
 @click.option("--serve", is_flag=True, help="Start the server, for as long as this runs.")
 @click.option("--once", is_flag=True, help="End when all is stored that the server has now.")
-@click.option(
-    "--console-level",
-    default="INFO",
-    envvar="ASYNCLOG_CONSOLE_LEVEL",
-    help='Lowest level shown here, or "none".',
-    show_default=True,
-)
-@click.option(
-    "--ranks",
-    default="0",
-    envvar="ASYNCLOG_RANKS",
-    help='Ranks shown here: "0", "all", "0,3-5".',
-    show_default=True,
-)
-@click.option(
-    "--handlers",
-    default="auto",
-    envvar="ASYNCLOG_HANDLERS",
-    help='Handlers of logging that get all records: "auto", "none", or a function as MODULE:NAME.',
-    show_default=True,
-)
+@job_options
 @click.pass_context
 def collect(
     ctx: click.Context,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ._job import job_options
 from ._sinks import HELP, declared
 
 EPILOG = """\b
@@ -36,27 +37,7 @@ Exit codes:
     help='Directory of the run; "logs", unless ASYNCLOG_RUN_DIR says otherwise.',
 )
 @click.option("--level", help="Level of all loggers in the processes below (default INFO).")
-@click.option(
-    "--console-level",
-    default="INFO",
-    envvar="ASYNCLOG_CONSOLE_LEVEL",
-    help='Lowest level shown here, or "none".',
-    show_default=True,
-)
-@click.option(
-    "--ranks",
-    default="0",
-    envvar="ASYNCLOG_RANKS",
-    help='Ranks shown here: "0", "all", "0,3-5".',
-    show_default=True,
-)
-@click.option(
-    "--handlers",
-    default="auto",
-    envvar="ASYNCLOG_HANDLERS",
-    help='Handlers of logging that get all records: "auto", "none", or a function as MODULE:NAME.',
-    show_default=True,
-)
+@job_options
 @click.option(
     "--nats",
     "server",
