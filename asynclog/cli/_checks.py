@@ -362,16 +362,9 @@ def _stale(place: Path, ended: list[RingState], spool_dir: Path | None) -> Check
 
 def _collected(place: Path) -> bool:
     """Say whether a living collector looks after a spool: it will take in what is there."""
-    from ..intake.locks import FileLock
+    from ..intake.locks import is_held
 
-    lock = FileLock(place / "lock")
-    try:
-        if not lock.acquire():
-            return True
-    except OSError:
-        return False
-    lock.release()
-    return False
+    return is_held(place / "lock")
 
 
 def _version(package: str) -> str | None:

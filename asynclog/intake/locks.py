@@ -113,6 +113,14 @@ class FileLock:
             os.close(descriptor)
 
 
+def is_held(path: Path) -> bool:
+    """Say whether a process holds the lock on a file; nobody does where there is none."""
+    try:
+        return not FileLock(path).is_free()
+    except OSError:
+        return False
+
+
 def _is_at(descriptor: int, path: Path) -> bool:
     try:
         named = os.stat(path, follow_symlinks=False)

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from .._complain import complain
 from ..exceptions import SpoolError
-from .locks import FileLock
+from .locks import FileLock, is_held
 from .ring import Origin, Ring, RingFormatError
 
 FALLBACK_RING_SIZE: Final = 256 * 1024
@@ -288,9 +288,9 @@ def _reason(problem: OSError | None) -> str:
 
 def _is_done(path: Path) -> bool:
     """Say whether a ring is empty, and nobody will fill it any more."""
+    if is_held(path):
+        return False
     try:
-        if not FileLock(path).is_free():
-            return False
         ring = Ring.open(path, read_only=True)
     except (OSError, RingFormatError):
         return False

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
-from ..intake.locks import FileLock
+from ..intake.locks import is_held
 from ..intake.ring import Ring, RingFormatError
 from ..intake.spool import Spool
 from ..sinks.backups import rotated_set
@@ -157,25 +157,13 @@ def rings_in(directory: Path) -> list[RingState]:
         except (OSError, RingFormatError):
             continue
         try:
-            alive, origin = _is_held(path), ring.origin
+            alive, origin = is_held(path), ring.origin
             states.append(
                 RingState(alive, origin.pid, origin.host, origin.rank, ring.size, ring.used)
             )
         finally:
             ring.close()
     return states
-
-
-def _is_held(path: Path) -> bool:
-    """Say whether a process holds the lock of its ring."""
-    lock = FileLock(path)
-    try:
-        if not lock.acquire():
-            return True
-    except OSError:
-        return False
-    lock.release()
-    return False
 
 
 def _count(counter: Counter[str], name: object) -> None:
