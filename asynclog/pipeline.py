@@ -428,7 +428,7 @@ class Pipeline:
 
     def _stop(self, timeout: float | None, *, failed: bool = False) -> Report:
         host, settings, spool = self._host, self._settings, self._spool
-        if self._invitation is not None and self.producer.ring is not None:
+        if self._invitation is not None:
             return self._leave(self._invitation, timeout)
         if host is None or settings is None or spool is None:
             return self._report or Report(0, 0, {}, {}, self.run_dir or Path())

@@ -143,6 +143,22 @@ def test_child_flushes_and_stops(run_dir: Path) -> None:
     assert _numbers(run_dir) == Counter([1, 2])
 
 
+def test_child_stops_before_it_logs(run_dir: Path) -> None:
+    """What a child logs after stop() is counted as after any stop, and not in the run."""
+    code = (
+        "import asynclog\n"
+        "report = asynclog.stop_sync()\n"
+        "assert report == asynclog.stop_sync()\n"
+        "assert (report.accepted, report.written, report.dropped) == (0, 0, {}), report\n"
+        "asynclog.get_logger().info('x', number=1)\n"
+        "stats = asynclog.stats('process')\n"
+        "assert (stats.accepted, stats.dropped) == (1, {'stopped': 1}), stats\n"
+    )
+    with asynclog.running(run_dir, sinks=[asynclog.JsonlFile()]):
+        subprocess.run([*PROGRAM, code], check=True)
+    assert _numbers(run_dir) == Counter()
+
+
 def test_child_that_starts_a_run_of_its_own(run_dir: Path, tmp_path: Path) -> None:
     """A child that calls start() logs there, and what it logged before stays in the first run."""
     code = (
