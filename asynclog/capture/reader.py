@@ -5,8 +5,11 @@ Knows nothing of records.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
+import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,8 +22,8 @@ from .divert import Diversion, StreamName
 PATIENCE: Final = 0.5
 """Seconds after which a line without end is given out."""
 SETTLE: Final = 0.2
-"""Seconds for which a stop waits for what is just being printed. Children that hold the pipe never
-come to an end; what they print later is only shown."""
+"""Seconds for which a stop waits for what is just being printed, beyond what is in the pipe by
+then. Children that hold the pipe never come to an end; what they print later is only shown."""
 READ_BYTES: Final = 1 << 16
 
 Take = Callable[[StreamName, list[OutputLine]], None]
@@ -34,15 +37,17 @@ class _Source:
         lines: Makes the lines.
         since: When the last bytes came, on the monotonic clock.
         shown: Whether the bytes still go where they would have gone.
+        owed: Bytes that were in the pipe at the stop and have not been read yet.
     """
 
-    __slots__ = ("diversion", "lines", "shown", "since")
+    __slots__ = ("diversion", "lines", "owed", "shown", "since")
 
     def __init__(self, diversion: Diversion, shown: bool) -> None:
         self.diversion = diversion
         self.lines = OutputLines()
         self.since = 0.0
         self.shown = shown
+        self.owed = 0
 
 
 class Reader:
@@ -93,16 +98,20 @@ class Reader:
             poll.register(pipe, select.POLLIN)
         deadline = 0.0
         while self._sources or not self._ending:
-            for descriptor, _ in poll.poll(self._pause()):
+            ready = {descriptor for descriptor, _ in poll.poll(self._pause())}
+            now = time.monotonic()
+            self._give_out(ready, now)
+            for descriptor in ready:
                 if descriptor == self._wake:
                     poll.unregister(self._wake)
                     self._ending = True
-                    deadline = time.monotonic() + SETTLE
-                elif not self._read(self._sources[descriptor]):
+                    deadline = now + SETTLE
+                    for source in self._sources.values():
+                        source.owed = _waiting(source.diversion.pipe)
+                elif not self._read(self._sources[descriptor], now):
                     poll.unregister(descriptor)
                     self._close(descriptor)
-            self._give_out()
-            if self._ending and not self._settled.is_set() and time.monotonic() >= deadline:
+            if self._ending and not self._settled.is_set() and self._is_settled(deadline):
                 self._settle()
         self._settled.set()
         os.close(self._wake)
@@ -116,7 +125,11 @@ class Reader:
             return PATIENCE * 1000
         return None
 
-    def _read(self, source: _Source) -> bool:
+    def _is_settled(self, deadline: float) -> bool:
+        owed = any(source.owed > 0 for source in self._sources.values())
+        return not owed and time.monotonic() >= deadline
+
+    def _read(self, source: _Source, now: float) -> bool:
         """Take what has been printed; say whether more may come."""
         try:
             data = os.read(source.diversion.pipe, READ_BYTES)
@@ -124,17 +137,19 @@ class Reader:
             return False
         if not data:
             return False
-        source.since = time.monotonic()
+        source.since = now
+        source.owed -= len(data)
         if source.shown:
             source.shown = _show(source.diversion.saved, data)
         if not self._settled.is_set():
             self._hand_on(source, source.lines.feed(data))
         return True
 
-    def _give_out(self) -> None:
-        now = time.monotonic()
-        for source in self._sources.values():
-            if source.lines.waiting and now - source.since >= PATIENCE:
+    def _give_out(self, ready: set[int], now: float) -> None:
+        """Give out lines without end that nothing was added to for some time."""
+        for pipe, source in self._sources.items():
+            idle = pipe not in ready and now - source.since >= PATIENCE
+            if idle and source.lines.waiting:
                 self._hand_on(source, source.lines.give_out())
 
     def _hand_on(self, source: _Source, lines: list[OutputLine]) -> None:
@@ -159,6 +174,11 @@ class Reader:
         source.diversion.close()
         os.close(pipe)
         del self._sources[pipe]
+
+
+def _waiting(pipe: int) -> int:
+    """Return how many bytes are in a pipe."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def _show(descriptor: int, data: bytes) -> bool:

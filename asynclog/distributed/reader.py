@@ -109,8 +109,10 @@ class OutputReader:
     def _run(self) -> None:
         abandoned = False
         while not (abandoned or (self._ending and not self._sources and not self._visitors)):
-            ready = self._poll.poll(self._pause())
-            for descriptor, _ in ready:
+            ready = {descriptor for descriptor, _ in self._poll.poll(self._pause())}
+            now = time.monotonic()
+            self._give_out(ready, now)
+            for descriptor in ready:
                 try:
                     if descriptor == self._wake:
                         abandoned = b"x" in os.read(self._wake, 16)
@@ -122,7 +124,6 @@ class OutputReader:
                         self._read(descriptor)
                 except Exception as error:
                     complain(f"reading what is printed: {error!r}", kind="output")
-            self._give_out({descriptor for descriptor, _ in ready})
         for descriptor in list(self._sources):
             while self._read(descriptor):
                 pass
@@ -198,13 +199,11 @@ class OutputReader:
         if source.last_error:
             self._deaths.note_error(source.printer, source.last_error)
 
-    def _give_out(self, busy: set[int]) -> None:
-        """Give out lines without end, but of streams that may hold more of them just now."""
-        now = time.monotonic()
+    def _give_out(self, ready: set[int], now: float) -> None:
+        """Give out lines without end that nothing was added to for some time."""
         for descriptor, (source, _) in self._sources.items():
-            if descriptor in busy or not source.lines.waiting:
-                continue
-            if now - source.waiting_since >= PATIENCE:
+            idle = descriptor not in ready and now - source.waiting_since >= PATIENCE
+            if idle and source.lines.waiting:
                 source.log(source.lines.give_out())
 
 

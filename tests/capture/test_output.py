@@ -268,6 +268,34 @@ def test_killed(program: Program) -> None:
     assert ended.lines() == [f"line {number}" for number in range(500)]
 
 
+def test_stop_takes_all_that_is_in_the_pipe(program: Program) -> None:
+    """However slow the reader is: what was printed before the stop is recorded."""
+    ended = program("""
+        from asynclog.capture import reader
+        reader.SETTLE = 0.0
+        with asynclog.running("run"), capture(tee=False):
+            os.write(1, (b"x" * 999 + b"\\n") * 1_000)
+    """)
+    assert ended.out == ""
+    assert ended.lines() == ["x" * 999] * 1_000
+
+
+def test_held_up_reader_cuts_no_line(program: Program) -> None:
+    """A line whose end is in the pipe already is not given out as one without end."""
+    ended = program("""
+        from asynclog.capture import reader
+        reader.PATIENCE = 0.01
+        plain = reader.OutputLines.feed
+        def feed(lines, data):
+            time.sleep(0.05)  # as if there were no room for the lines
+            return plain(lines, data)
+        reader.OutputLines.feed = feed
+        with asynclog.running("run"), capture(tee=False):
+            os.write(1, (b"x" * 999 + b"\\n") * 1_000)
+    """)
+    assert ended.lines() == ["x" * 999] * 1_000
+
+
 @pytest.mark.slow
 def test_print_storm_in_bounded_memory(program: Program) -> None:
     """100 MB printed by a child and by print: memory stays bounded, and every line is accounted."""
