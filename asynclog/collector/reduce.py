@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
-from datetime import datetime
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
-from .._line.encoder import timestamp
 from ..sinks.ranked import rank_of
+from .reported import Record, Values, note, numbers, place, records
 
 MAX_OPEN: Final = 10_000
 """Values that wait for ranks; beyond, the oldest waits no longer. Each takes some 400 bytes, and a
@@ -23,83 +22,6 @@ MAX_RANKS: Final = 1 << 16
 """Ranks that are reduced; a record that names a higher one is no rank's of a job we know."""
 MAX_NAMES: Final = 10_000
 """Names that some ranks do not report, of which that is remembered."""
-
-Record: TypeAlias = dict[str, Any]
-_NO_NUMBERS: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-_TOKENS: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
-
-
-@dataclass(slots=True)
-class Values:
-    """What the ranks have reported for one step, split and name, so far.
-
-    Mean and squares by Welford (Technometrics 4, 1962): one pass, and no large sums that cancel.
-
-    Attributes:
-        step: Step, None without one.
-        split: Split, None without one.
-        name: Name of the metric.
-        best: Whether the best of it is kept track of.
-        mode: ``min`` or ``max`` for what is best, None where it is guessed.
-        ranks: Those that have reported, one bit each.
-        mean: Their mean.
-        squares: Sum of the squares of their distances from the mean.
-        low: Smallest.
-        high: Largest.
-        total: Sum.
-        first: When the first of them reported.
-        last: When the last of them reported.
-        slowest: Which one that was.
-        opened: When the first came here, seconds on the caller's clock.
-    """
-
-    step: int | None
-    split: str | None
-    name: str
-    best: bool = True
-    mode: str | None = None
-    ranks: int = 0
-    mean: float = 0.0
-    squares: float = 0.0
-    low: float = math.inf
-    high: float = -math.inf
-    total: float = 0.0
-    first: str = ""
-    last: str = ""
-    slowest: int = 0
-    opened: float = 0.0
-
-    def add(self, rank: int, value: float, time: str) -> None:
-        """Add what a rank has reported."""
-        self.ranks |= 1 << rank
-        distance = value - self.mean
-        self.mean += distance / self.ranks.bit_count()
-        self.squares += distance * (value - self.mean)
-        self.total += value
-        # NaN is neither less nor more, and stays
-        self.low = value if value != value or value < self.low else self.low
-        self.high = value if value != value or value > self.high else self.high
-        self.first = min(self.first or time, time)
-        if time >= self.last:
-            self.last, self.slowest = time, rank
-
-    def statistics(self, wanted: Sequence[str]) -> dict[str, Any]:
-        """Return the mean under the metric's name, and what else is wanted beside it."""
-        count = self.ranks.bit_count()
-        if count == 1:
-            return {self.name: _json(self.total)}
-        found = {
-            "min": self.low,
-            "max": self.high,
-            "sum": self.total,
-            "std": math.sqrt(self.squares / count) if math.isfinite(self.squares) else math.nan,
-            "count": count,
-        }
-        mean = self.mean if math.isfinite(self.total) else self.total
-        return {
-            self.name: _json(mean),
-            **{f"{self.name}/{each}": _json(found[each]) for each in wanted},
-        }
 
 
 @dataclass(slots=True)
@@ -175,7 +97,7 @@ class Reduction:
         mode = mode if mode in ("min", "max") else None
         notes: list[Record] = []
         done: list[Values] = []
-        for name, value in _numbers(event):
+        for name, value in numbers(event):
             number = self._next(step, split, name, rank)
             if number is None:
                 if self._is_late(step, split, name, rank):
@@ -200,7 +122,7 @@ class Reduction:
             expired, said = self._give_up(now)
             done += expired
             notes += said
-        return [*_records(done, self._statistics, self._world), *notes]
+        return [*records(done, self._statistics, self._world), *notes]
 
     def end(self, rank: int) -> list[Record]:
         """Note that a rank has ended, and will not report; return what is to be written."""
@@ -208,7 +130,7 @@ class Reduction:
             return []
         self._died |= 1 << rank
         done = [values for key in [*self._queues] for values in self._completed(*key)]
-        return [*_records(done, self._statistics, self._world)]
+        return [*records(done, self._statistics, self._world)]
 
     def expire(self, now: float) -> list[Record]:
         """Return what is to be written of those whose time is over."""
@@ -218,7 +140,7 @@ class Reduction:
             expired, said = self._give_up(now)
             done += expired
             notes += said
-        return [*_records(done, self._statistics, self._world), *notes]
+        return [*records(done, self._statistics, self._world), *notes]
 
     def finish(self) -> list[Record]:
         """Return what is to be written when nobody reports any more."""
@@ -230,7 +152,7 @@ class Reduction:
         self._absent.clear()
         self._late.clear()
         self._died = self._missing = 0
-        return [*_records(done, self._statistics, self._world)]
+        return [*records(done, self._statistics, self._world)]
 
     def due(self, now: float) -> float | None:
         """Return in how many seconds there is something to expire, None when nothing waits."""
@@ -374,8 +296,8 @@ class Reduction:
         for rank in silent:
             self._missing |= 1 << rank
         waited = round(now - values.opened, 3)
-        fields = {"ranks": silent, "waited": waited, **_place(values.step, values.split)}
-        return done, [_note("asynclog.ranks_missing", "warning", fields)]
+        fields = {"ranks": silent, "waited": waited, **place(values.step, values.split)}
+        return done, [note("asynclog.ranks_missing", "warning", fields)]
 
     def _is_late(self, step: int | None, split: str | None, name: str, rank: int) -> bool:
         absent = self._absent.get((split, name))
@@ -386,8 +308,8 @@ class Reduction:
     def _note_late(self, rank: int, step: int | None, split: str | None) -> Iterator[Record]:
         self._late[rank] = self._late.get(rank, 0) + 1
         if self._late[rank] == 1:
-            fields = {"rank": rank, **_place(step, split)}
-            yield _note("asynclog.rank_late", "warning", fields)
+            fields = {"rank": rank, **place(step, split)}
+            yield note("asynclog.rank_late", "warning", fields)
 
     def _note_back(self, rank: int, split: str | None, name: str) -> Iterator[Record]:
         absent = self._absent.get((split, name))
@@ -397,7 +319,7 @@ class Reduction:
         late = self._late.pop(rank, 0)
         if late or self._missing >> rank & 1:
             self._missing &= ~(1 << rank)
-            yield _note("asynclog.rank_back", "info", {"rank": rank, "late": late})
+            yield note("asynclog.rank_back", "info", {"rank": rank, "late": late})
 
 
 _RANKS: Final = list(Values.__dataclass_fields__).index("ranks")
@@ -407,74 +329,5 @@ def _is_before(values: Values, others: Values) -> bool:
     return values.step is not None and others.step is not None and values.step < others.step
 
 
-def _numbers(event: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    metrics: object = event.get("metrics")
-    if isinstance(metrics, Mapping):
-        for name, value in cast("Mapping[str, object]", metrics).items():
-            if isinstance(value, (int, float)):
-                try:
-                    yield name, float(value)
-                except OverflowError:
-                    # 300 digits and more: only somebody else's library reads such integers
-                    continue
-            elif isinstance(value, str) and value in _NO_NUMBERS:
-                yield name, _NO_NUMBERS[value]
-
-
-def _records(done: Iterable[Values], wanted: Sequence[str], world: int) -> Iterator[Record]:
-    """Yield the records of what is done: one for all that differ in the name alone."""
-    alike: dict[Any, list[Values]] = {}
-    for values in done:
-        common = values.step, values.split, values.best, values.mode, values.ranks
-        alike.setdefault(common, []).append(values)
-    for group in alike.values():
-        last = max(group, key=lambda values: values.last)
-        record: Record = {
-            "timestamp": last.last or timestamp().decode(),
-            "kind": "metrics",
-            "level": "info",
-            "event": "metrics",
-            **_place(last.step, last.split),
-            "metrics": {
-                name: value for values in group for name, value in values.statistics(wanted).items()
-            },
-        }
-        if not last.best:
-            record["best"] = False
-        if last.mode is not None:
-            record["mode"] = last.mode
-        record["ranks"], record["world_size"] = last.ranks.bit_count(), world
-        if record["ranks"] > 1:
-            record["slowest_rank"] = last.slowest
-            record["lag"] = _seconds_between(last.first, last.last)
-        yield {**record, "quiet": True}
-
-
-def _note(event: str, level: str, fields: Mapping[str, Any]) -> Record:
-    return {
-        "timestamp": timestamp().decode(),
-        "kind": "note",
-        "level": level,
-        "event": event,
-        "logger": "asynclog",
-        **fields,
-    }
-
-
-def _place(step: int | None, split: str | None) -> Record:
-    return {name: value for name, value in (("step", step), ("split", split)) if value is not None}
-
-
 def _ranks(mask: int) -> list[int]:
     return [rank for rank in range(mask.bit_length()) if mask >> rank & 1]
-
-
-def _seconds_between(first: str, last: str) -> float | None:
-    try:
-        return (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds()
-    except (TypeError, ValueError):
-        return None
-
-
-def _json(value: float) -> float | str:
-    return value if math.isfinite(value) else _TOKENS[str(value)]
