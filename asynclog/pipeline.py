@@ -9,7 +9,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
@@ -25,12 +24,12 @@ from ._logger.deferred import MAX_WAITING, Settling
 from ._logger.process import ProcessFields
 from ._logger.suppressed import report_suppressed
 from ._logger.system import BoundLogger, LogSystem
-from ._rank import local_rank_from_environment, rank_from_environment, rank_info
+from ._rank import rank_info
 from ._settings import DEFAULT_STOP_TIMEOUT, PipelineOptions, Settings, parse_duration
 from ._this_rank import look_again
 from .collector.counters import Counters
 from .collector.stats import Report, Scope, Stats
-from .exceptions import AlreadyStartedError, SettingError
+from .exceptions import AlreadyStartedError
 from .intake.flush import FlushRequest
 from .intake.overflow import Overflow
 from .intake.producer import EARLY_RING_SIZE, WAKE_ALWAYS, Producer, make_producer
@@ -38,13 +37,11 @@ from .intake.ring import Life, Origin, Ring
 from .intake.spool import Spool
 
 if TYPE_CHECKING:
-    from .collector.host import CollectorHost
-    from .collector.plan import Plan
-    from .collector.tally import Tally
+    from .collector.started_run import StartedRun
 
 _started: weakref.WeakSet[Pipeline] = weakref.WeakSet()
-_orphans: list[CollectorHost] = []
-"""Hosts of a parent process: their threads do not exist here, so they must not be ended."""
+_of_parents: list[StartedRun] = []
+"""Runs of a parent process: the threads in them do not exist here, so they must not be ended."""
 
 
 class Pipeline:
@@ -69,12 +66,9 @@ class Pipeline:
         self.encoder: LineEncoder = LineEncoder()
         self.loggers: LogSystem = LogSystem(self.producer, self.encoder, self.levels, [])
         self._settings: Settings | None = None
-        self._host: CollectorHost | None = None
-        self._spool: Spool | None = None
-        self._plan: Plan | None = None
+        self._run: StartedRun | None = None
         self._report: Report | None = None
         self._counters = Counters(self.producer)
-        self._process = 0
         self._invitation: Invitation | None = None
         # whose files the records go to, where the environment does not say so or errs
         self._rank: int | None = None
@@ -145,7 +139,7 @@ class Pipeline:
     @property
     def started(self) -> bool:
         """Whether it runs in this process."""
-        return self._host is not None and self._process == os.getpid()
+        return self._run is not None and self._run.here
 
     @property
     def joined(self) -> bool:
@@ -165,7 +159,8 @@ class Pipeline:
         if self._invitation is not None:
             spool = Spool(self._invitation.directory, self._invitation.spools)
             return spool if spool.exists() else None
-        return self._spool if self._host is not None else None
+        run = self._run
+        return None if run is None or run.stopped else run.spool
 
     @staticmethod
     def running() -> list[Pipeline]:
@@ -189,80 +184,39 @@ class Pipeline:
 
     def _start(self) -> None:
         # Here and not above: importing the collector takes as long as importing all the rest.
-        from .collector.host import CollectorHost
-        from .collector.plan import Plan
+        from .collector.started_run import StartedRun
         from .intake.media import MediaSpool
 
         settings = self._settings or self.configure()
-        if self._host is not None:
-            _orphans.append(self._host)
-            self._host = None
-        _make_run_dir(settings.run_dir)
-        origin = _origin(self._rank)
-        spool = Spool(settings.run_dir, settings.spool_dir)
-        spool.prepare()
-        plan = Plan(
-            run_dir=settings.run_dir,
-            spool_dir=settings.spool_dir,
-            started=datetime.now(UTC),
-            sinks=settings.sinks,
-            linger=settings.linger,
-            stop_timeout=settings.stop_timeout,
-            stats_interval=settings.stats_interval,
-        )
-        self._resume_best(plan, origin)
-        ring = spool.create_ring(settings.ring_size, origin, self.producer.next_base)
-        ring.life = Life.RUNNING
-        host = CollectorHost(
-            spool,
-            plan,
-            origin,
-            own_process=settings.collector == "process" and ring.path is not None,
-            producers=[self.producer],
-            private=[] if ring.path is not None else [ring],
-            tick=self._tick,
-        )
-        try:
-            if any(getattr(sink, "follows", False) for sink in settings.sinks):
-                from .collector.replay import remember_followers
-
-                remember_followers(plan)
-            spool.write_settings(plan.recovery_data())
-            host.start()
-        except BaseException:
-            path = ring.path
-            ring.close()
-            if path is not None:
-                path.unlink(missing_ok=True)
-                if spool.elect():
-                    spool.leave()
-            raise
-        _say_unused_sinks(host, plan)
+        if self._run is not None and not self._run.stopped:
+            _of_parents.append(self._run)
+        run = StartedRun(settings, self._rank)
+        self._resume_best(run)
+        ring = run.open(self.producer, self._tick)
         _started.add(self)
-        self._process = os.getpid()
-        self._spool, self._plan, self._host = spool, plan, host
+        self._run = run
         self._report = None
         self.loggers.deferred.closed = False
         self.loggers.deferred.attended = True
-        self.loggers.media.attach(MediaSpool(spool))
+        self.loggers.media.attach(MediaSpool(run.spool))
         self.loggers.rank = self._rank
         look_again()
-        self._counters.started(host, spool)
+        self._counters.started(run.host, run.spool)
         producer = self.producer
         producer.overflow.wait_allowed = settings.overflow == "wait"
         producer.overflow.timeout = settings.overflow_timeout
         producer.renew = self._ring_for_child
-        producer.wake = host.wake
+        producer.wake = run.host.wake
         before = producer.attach(ring)
         self._invitation = None
         self.loggers.identify(ProcessFields(joined=False) if rank_info().rank is not None else None)
         producer.late = None
         producer.wake_level = WAKE_ALWAYS
-        host.wake()
+        run.host.wake()
         if before is not None and before.path is not None:
             # Logged as a guest: of another run, whose collector sees to it, or of this one, whose
             # next flush would not know of it.
-            if before.path.parent == spool.path:
+            if before.path.parent == run.spool.path:
                 FlushRequest(before, time.monotonic() + settings.stop_timeout).wait()
             before.close()
 
@@ -270,20 +224,21 @@ class Pipeline:
         """Start; on asyncio or trio. See :meth:`start_sync`."""
         return await anyio.to_thread.run_sync(self.start_sync)
 
-    def _resume_best(self, plan: Plan, origin: Origin) -> None:
+    def _resume_best(self, run: StartedRun) -> None:
         """Go on with the best values of this run, and not with those of the run before."""
         from .sinks import Best
 
-        best = self.loggers.best
+        best, plan = self.loggers.best, run.plan
         if self._best_of not in (None, plan.run_dir):
             best.clear()
         self._best_of = plan.run_dir
         for sink in plan.sinks:
             if isinstance(sink, Best):
-                sink.resume(best, plan.run(origin))
+                sink.resume(best, plan.run(run.origin()))
 
     def _ring_for_child(self, base: int) -> Ring:
-        return self._ring_or_private(self._find_ring_for_child, base)
+        assert self._run is not None
+        return self._ring_or_private(self._run.ring_for_child, base)
 
     def _ring_for_guest(self, base: int) -> Ring:
         return self._ring_or_private(self._find_ring_for_guest, base)
@@ -294,16 +249,7 @@ class Pipeline:
             return find(base)
         except Exception as error:
             complain(f"this process logs into no run, its records are shown at its end: {error}")
-            return Ring.private(EARLY_RING_SIZE, _origin(self._rank), base)
-
-    def _find_ring_for_child(self, base: int) -> Ring:
-        assert self._settings is not None
-        assert self._plan is not None
-        spool = Spool(self._settings.run_dir, self._settings.spool_dir)
-        ring = spool.create_ring(self._settings.child_ring_size, _origin(self._rank), base)
-        if ring.path is not None and spool.read_settings() is None:
-            spool.write_settings(self._plan.recovery_data())
-        return ring
+            return Ring.private(EARLY_RING_SIZE, Origin.here(self._rank), base)
 
     def _find_ring_for_guest(self, base: int) -> Ring:
         invitation = self._invitation
@@ -311,10 +257,10 @@ class Pipeline:
         spool = Spool(invitation.directory, invitation.spools)
         if not spool.exists():
             # the run is over: as if nobody had invited us
-            return Ring.private(EARLY_RING_SIZE, _origin(self._rank), base)
+            return Ring.private(EARLY_RING_SIZE, Origin.here(self._rank), base)
         from .intake.media import MediaSpool
 
-        ring = spool.create_ring(invitation.ring_size, _origin(self._rank), base)
+        ring = spool.create_ring(invitation.ring_size, Origin.here(self._rank), base)
         self.loggers.media.attach(MediaSpool(spool))
         return ring
 
@@ -324,16 +270,11 @@ class Pipeline:
         self.loggers.deferred.look(MAX_WAITING, self.producer.put_nowait, patient=True)
 
     def _renew_unlinked_ring(self) -> None:
-        """Make the ring anew when its file was removed under us: nobody would find it later."""
-        ring = self.producer.ring
-        if ring is None or not ring.unlinked() or self._settings is None or self._spool is None:
+        ring, run = self.producer.ring, self._run
+        if ring is None or run is None or run.stopped or not ring.unlinked():
             return
         complain(f"ring {ring.path} was removed from outside; made anew")
-        fresh = self._spool.create_ring(
-            self._settings.ring_size, _origin(self._rank), self.producer.next_base
-        )
-        fresh.life = ring.life
-        self.producer.attach(fresh)
+        self.producer.attach(run.ring_anew(ring, self.producer.next_base))
         ring.life = Life.UNKNOWN
         ring.close()
 
@@ -389,16 +330,18 @@ class Pipeline:
         return request.done and numbers.done
 
     def _request_flush(self, deadline: float) -> FlushRequest | None:
-        ring, host = self.producer.ring, self._host
-        if ring is None or (host is None and (self._invitation is None or ring.path is None)):
+        ring, run = self.producer.ring, self._run
+        if ring is None or (
+            (run is None or run.stopped) and (self._invitation is None or ring.path is None)
+        ):
             return None
         try:
             request = FlushRequest(ring, deadline)
         except ValueError:
             # Closed at this moment: stop() sees to everything.
             return None
-        if host is not None and self.started:
-            host.wake()
+        if run is not None and run.here:
+            run.host.wake()
         return request
 
     def stats(self, scope: Scope = "run") -> Stats:
@@ -427,53 +370,43 @@ class Pipeline:
             return self._stop(timeout)
 
     def _stop(self, timeout: float | None, *, failed: bool = False) -> Report:
-        host, settings, spool = self._host, self._settings, self._spool
+        run = self._run
         if self._invitation is not None:
             return self._leave(self._invitation, timeout)
-        if host is None or settings is None or spool is None:
+        if run is None or run.stopped:
             return self._report or Report(0, 0, {}, {}, self.run_dir or Path())
-        deadline = time.monotonic() + (settings.stop_timeout if timeout is None else timeout)
+        from .collector.tally import Tally
+
+        deadline = time.monotonic() + (run.settings.stop_timeout if timeout is None else timeout)
         # Numbers on a device get half the time, or the sinks would have none left.
         self.settle((time.monotonic() + deadline) / 2)
         self._counters.stopping()
         ring = self.producer.detach()
-        self._host = None
-        from .collector.tally import Tally
-
-        if ring is not None and ring.life is Life.RUNNING:
-            ring.life = Life.FAILED if failed else Life.ENDED
-        own = Tally() if ring is None else Tally.of(ring)
-        run: Tally | None = None
-        if self._process != os.getpid():
-            _orphans.append(host)
+        run.stopped = True
+        if run.process != os.getpid():
+            _of_parents.append(run)
         if ring is None:
             # A forked child that never logged.
-            tally = own
-        elif self._process != os.getpid():
-            tally = _drain_as_guest(ring, deadline)
-        elif host.hosts():
-            tally = run = self._drain_as_host(host, ring, deadline) or Tally()
+            own, tally, of_run = Tally(), Tally(), None
         else:
-            host.wake()
-            tally = _drain_as_guest(ring, deadline)
-            run = host.tally()
-            tally.sinks = run.sinks if run is not None else {}
-            host.finish(deadline)
-            spool.tidy()
-        self._report = tally.report(settings.run_dir)
-        self._counters.stopped(own, run, self._report)
+            if ring.life is Life.RUNNING:
+                ring.life = Life.FAILED if failed else Life.ENDED
+            own = Tally.of(ring)
+            tally, of_run = run.end(ring, deadline)
+        self._report = tally.report(run.settings.run_dir)
+        self._counters.stopped(own, of_run, self._report)
         return self._report
 
     def _leave(self, invitation: Invitation, timeout: float | None) -> Report:
         """Stop as a guest: wait until the run's collector has stored what we have logged."""
-        from .collector.tally import Tally
+        from .collector.tally import Tally, drain_as_guest
 
         patience = parse_duration(DEFAULT_STOP_TIMEOUT) if timeout is None else timeout
         deadline = time.monotonic() + patience
         self.settle(deadline)
         ring = self.producer.detach()
         self._invitation = None
-        tally = Tally() if ring is None else _drain_as_guest(ring, deadline)
+        tally = Tally() if ring is None else drain_as_guest(ring, deadline)
         self._report = tally.report(invitation.directory)
         return self._report
 
@@ -492,32 +425,20 @@ class Pipeline:
         """Write out what is there and end the collector; see :meth:`stop_sync`."""
         return await anyio.to_thread.run_sync(self.stop_sync, timeout)
 
-    def _drain_as_host(self, host: CollectorHost, ring: Ring, deadline: float) -> Tally | None:
-        if ring.path is None:
-            host.end_private(ring)
-        else:
-            # Its lock goes: the collector then knows that nothing more comes.
-            ring.close()
-        host.finish(deadline)
-        if ring.path is None:
-            ring.close()
-        return host.tally()
-
     def stop_at_exit(self) -> None:
         """Stop at the end of the process; later records still get into the file."""
-        host, plan, spool = self._host, self._plan, self._spool
+        run = self._run
         if self._invitation is not None and self.producer.ring is not None:
             # what is in the ring outlives us
             self.settle(time.monotonic() + parse_duration(DEFAULT_STOP_TIMEOUT))
             return
-        if not self.started or host is None or plan is None or spool is None:
+        if run is None or not run.here:
             return
         from .collector.recovery import late_writer
 
-        origin = _origin(self._rank)
         with self._changing:
             self._stop(None, failed=_ends_by_exception())
-        self.producer.late = late_writer(plan, spool, origin)
+        self.producer.late = late_writer(run.plan, run.spool, run.origin())
 
     def __repr__(self) -> str:
         state = "running" if self.started else "not running"
@@ -566,48 +487,3 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 def _ends_by_exception() -> bool:
     """Say at exit whether an exception has ended the main thread, or whether people typed it."""
     return getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")
-
-
-def _origin(rank: int | None) -> Origin:
-    return Origin(
-        os.uname().nodename,
-        os.getpid(),
-        rank_from_environment() if rank is None else rank,
-        local_rank_from_environment(),
-    )
-
-
-def _say_unused_sinks(host: CollectorHost, plan: Plan) -> None:
-    """Say which sinks are not used, because another process collects and has others."""
-    from .collector.plan import sink_names
-
-    collector = None if host.hosts() else host.tally()
-    if collector is None:
-        return
-    unused = sorted(sink_names(plan) - set(collector.sinks))
-    if unused:
-        complain(
-            f"sinks not used: {', '.join(unused)}; process {collector.pid} collects for "
-            f"{plan.run_dir} and was started without them",
-            kind="sinks",
-        )
-
-
-def _make_run_dir(run_dir: Path) -> None:
-    try:
-        run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        rule = f"must be a directory that can be made and written ({error.strerror})"
-        raise SettingError("run_dir", rule, str(run_dir)) from error
-    if not os.access(run_dir, os.W_OK | os.X_OK):
-        raise SettingError("run_dir", "must be writable", str(run_dir))
-
-
-def _drain_as_guest(ring: Ring, deadline: float) -> Tally:
-    """Wait until another process's collector has stored what is in our ring."""
-    from .collector.tally import Tally
-
-    FlushRequest(ring, deadline).wait()
-    tally = Tally.of(ring)
-    ring.close()
-    return tally

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .._complain import complain
-from .._settings import AnySink
+from .._settings import AnySink, Settings
 from ..intake.locks import FileLock
 from ..intake.media import MediaSpool
 from ..intake.producer import Producer
@@ -55,6 +55,19 @@ class Plan:
     linger: float
     stop_timeout: float
     stats_interval: float | None = None
+
+    @classmethod
+    def begin(cls, settings: Settings) -> Plan:
+        """Return the plan of a run that begins now."""
+        return cls(
+            run_dir=settings.run_dir,
+            spool_dir=settings.spool_dir,
+            started=datetime.now(UTC),
+            sinks=settings.sinks,
+            linger=settings.linger,
+            stop_timeout=settings.stop_timeout,
+            stats_interval=settings.stats_interval,
+        )
 
     def as_data(self) -> dict[str, Any]:
         """Return the plan as plain data, for a collector process.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..intake.flush import FlushRequest
 from .stats import Report, SinkReport, SinkStats, Stats
 
 if TYPE_CHECKING:
@@ -147,3 +148,16 @@ class Tally:
         fields["sinks"] = {name: SinkStats(**sink) for name, sink in data["sinks"].items()}
         fields["gone"] = None if data["gone"] is None else cls.from_data(data["gone"])
         return cls(**fields)
+
+
+def drain_as_guest(ring: Ring, deadline: float) -> Tally:
+    """Wait until another process's collector has stored what is in our ring; count and close it.
+
+    Args:
+        ring: Nobody logs into it any more.
+        deadline: When to give up, on the monotonic clock.
+    """
+    FlushRequest(ring, deadline).wait()
+    tally = Tally.of(ring)
+    ring.close()
+    return tally

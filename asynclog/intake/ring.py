@@ -14,6 +14,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from .._rank import local_rank_from_environment, rank_from_environment
 from ..exceptions import AsynclogError
 from .locks import FileLock
 
@@ -84,6 +85,20 @@ class Origin(NamedTuple):
     pid: int
     rank: int | None = None
     local_rank: int | None = None
+
+    @classmethod
+    def here(cls, rank: int | None = None) -> Origin:
+        """Return this process.
+
+        Args:
+            rank: Whose files the records go to; None for what the environment says.
+        """
+        return cls(
+            os.uname().nodename,
+            os.getpid(),
+            rank_from_environment() if rank is None else rank,
+            local_rank_from_environment(),
+        )
 
 
 class Intent(NamedTuple):

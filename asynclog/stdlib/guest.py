@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Final
 
 from .._lifecycle import call_last
 from ..collector.plan import Plan
 from ..collector.recovery import recover
+from ..collector.started_run import ring_for_child
 from ..exceptions import SpoolError
 from ..intake.flush import FlushRequest
 from ..intake.ring import Origin, Ring
@@ -42,14 +42,8 @@ class Guest:
         settings = self._settings = pipeline._settings or pipeline.configure()
         self._spool = Spool(settings.run_dir, settings.spool_dir)
         self._origin = Origin(os.uname().nodename, os.getpid())
-        self._plan = pipeline._plan or Plan(
-            run_dir=settings.run_dir,
-            spool_dir=settings.spool_dir,
-            started=datetime.now(UTC),
-            sinks=settings.sinks,
-            linger=settings.linger,
-            stop_timeout=settings.stop_timeout,
-        )
+        run = pipeline._run
+        self._plan = Plan.begin(settings) if run is None else run.plan
 
     def join(self) -> None:
         """Log from now on into a ring that whoever collects for the run finds, now or later.
@@ -121,10 +115,7 @@ class Guest:
 
     def _new_ring(self, base: int) -> Ring:
         origin = Origin(self._origin.host, os.getpid())
-        ring = self._spool.create_ring(self._settings.child_ring_size, origin, base)
-        if ring.path is not None and self._spool.read_settings() is None:
-            self._spool.write_settings(self._plan.recovery_data())
-        return ring
+        return ring_for_child(self._plan, self._spool, self._settings, origin, base)
 
 
 def _leave_all() -> None:

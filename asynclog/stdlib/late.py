@@ -33,7 +33,8 @@ def _take_over() -> None:
         _console is not None
         and store is not None
         and is_ours(pipeline)
-        and pipeline._process == os.getpid()
+        and pipeline._run is not None
+        and pipeline._run.process == os.getpid()
     ):
         producer.late = _shown_and_stored(_console, store)
 

@@ -12,7 +12,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -24,6 +23,7 @@ from .record import timestamp
 if TYPE_CHECKING:
     from .._logger.bound import BoundLogger
     from .._settings import Settings
+    from ..collector.plan import Plan
     from ..pipeline import Pipeline
     from ..typing import SinkDeclaration
 
@@ -77,7 +77,7 @@ class MetricRun:
     @property
     def starting(self) -> bool:
         """Whether the pipeline has not been started by any process."""
-        return self.pipeline._process == 0
+        return self.pipeline._run is None
 
     def logger(self, name: str, created: Any) -> BoundLogger:
         """Return a logger for one record.
@@ -167,13 +167,18 @@ class MetricRun:
 
     def _write_directly(self) -> None:
         """Write what waits in memory into the run's file, without a pipeline that runs."""
+        from ..collector.recovery import late_writer
+        from ..intake.ring import Origin
+
         self.pipeline.settle(time.monotonic() + SETTLE_TIMEOUT)
         ring = self.pipeline.producer.detach()
         lines = [] if ring is None else ring.read(ring.tail, ring.head).splitlines(keepends=True)
         try:
-            write = self._writer()
+            plan = self._plan()
+            spool = Spool(plan.run_dir, plan.spool_dir)
+            write = late_writer(plan, spool, Origin(os.uname().nodename, os.getpid()))
             left = [line for line in lines if not write(line, 0)]
-            if left and self._hand_over(left):
+            if left and self._hand_over(left, plan, spool):
                 return
         except Exception as error:
             complain(f"metrics for {self._run_dir.parent}: {type(error).__name__}: {error}")
@@ -183,10 +188,14 @@ class MetricRun:
         elif not self._in_use():
             self._tidy(self._backend())
 
-    def _hand_over(self, lines: Sequence[bytes]) -> bool:
+    def _hand_over(self, lines: Sequence[bytes], plan: Plan, spool: Spool) -> bool:
         """Leave lines in a ring for whoever collects for the run now; say whether that worked."""
-        producer = self.pipeline.producer
-        ring = self.pipeline._ring_for_child(producer.next_base)
+        from ..collector.started_run import ring_for_child
+        from ..intake.ring import Origin
+
+        producer, settings = self.pipeline.producer, self._configure()
+        origin = Origin.here(self.pipeline._rank)
+        ring = ring_for_child(plan, spool, settings, origin, producer.next_base)
         try:
             if ring.path is None:
                 return False
@@ -197,31 +206,20 @@ class MetricRun:
             ring.close()
         return all(done)
 
-    def _writer(self) -> Callable[[bytes, int], bool]:
-        """Return what appends a line to the run's file.
+    def _plan(self) -> Plan:
+        """Return the plan of a run that cannot be started any more.
 
         Raises:
             Exception: The run directory cannot be made.
         """
         from ..collector.plan import Plan
-        from ..collector.recovery import late_writer
         from ..collector.replay import remember_followers
-        from ..intake.ring import Origin
 
         settings = self._configure()
         self._run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        plan = Plan(
-            run_dir=settings.run_dir,
-            spool_dir=settings.spool_dir,
-            started=datetime.now(UTC),
-            sinks=settings.sinks,
-            linger=settings.linger,
-            stop_timeout=settings.stop_timeout,
-        )
+        plan = Plan.begin(settings)
         remember_followers(plan)
-        self.pipeline._plan = plan
-        spool = Spool(settings.run_dir, settings.spool_dir)
-        return late_writer(plan, spool, Origin(os.uname().nodename, os.getpid()))
+        return plan
 
     def _configure(self) -> Settings:
         self._prepare()

@@ -51,7 +51,7 @@ def _log_late(pipeline: Pipeline, record: logging.LogRecord, log: Callable[[], N
     # Somebody who is at it, or starts it again, is not waited for.
     if pipeline._changing.acquire(blocking=False):
         try:
-            stopped = pipeline._plan is not None and pipeline.producer.ring is None
+            stopped = pipeline._run is not None and pipeline.producer.ring is None
             passes = pipeline.loggers.outlet(record.name).gate.level <= record.levelno
             if stopped and passes and not pipeline.started and pipeline.producer.late is None:
                 Guest(pipeline).log_once(log_first)

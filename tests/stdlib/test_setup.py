@@ -483,9 +483,9 @@ def test_again_with_the_same(shown: Callable[[], list[str]]):
     """The pipeline goes on as it is."""
     setup_logging(log_file="app.jsonl")
     pipeline = asynclog.testing.default_pipeline()
-    host = pipeline._host
+    run = pipeline._run
     setup_logging(log_file="app.jsonl", level="DEBUG", use_queue_handler=False)
-    assert pipeline._host is host
+    assert pipeline._run is run
     logging.debug("hello")
     assert len(shown()) == 1
 
