@@ -18,6 +18,7 @@ from .._best import BestValues
 from .._complain import complain
 from .._json import loads
 from .._line.arrival import Arrival
+from .._patience import pauses, wait
 
 if TYPE_CHECKING:
     from .._line.encoder import LineEncoder
@@ -29,8 +30,6 @@ AT_ONCE: Final = 64
 """Lines that a log call puts for others: some ten microseconds."""
 STALE: Final = 2.0
 """Seconds after which whoever puts lines is taken for gone: an exception came in between."""
-_STEPS: Final = (0.0002, 0.0005, 0.001, 0.002, 0.005)
-"""Seconds between looks of a flush."""
 
 _live: weakref.WeakSet[Deferred] = weakref.WeakSet()
 
@@ -201,18 +200,11 @@ class Settling:
 
     def pauses(self) -> Iterator[float]:
         """Yield seconds to sleep until it is done or too late."""
-        looks = 0
-        while not self._look():
-            if time.monotonic() >= self._deadline:
-                return
-            yield _STEPS[min(looks, len(_STEPS) - 1)]
-            looks += 1
+        return pauses(self._look, self._deadline)
 
     def wait(self) -> bool:
         """Block until it is done or too late; say whether it is done."""
-        for pause in self.pauses():
-            time.sleep(pause)
-        return self.done
+        return wait(self._look, self._deadline)
 
     def _look(self) -> bool:
         deferred = self._deferred

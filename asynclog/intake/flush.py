@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
+from .._patience import pauses, wait
 from .ring import FLUSH_DONE, FLUSH_WANTED, Ring
-
-_STEPS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02)
-"""Seconds between looks."""
 
 
 class FlushRequest:
@@ -16,13 +13,13 @@ class FlushRequest:
 
     Args:
         ring: The ring of this process; it may be closed in the meantime.
-        deadline: When to give up, on the monotonic clock; None for never.
+        deadline: When to give up, on the monotonic clock.
 
     Attributes:
         done: Whether everything that was in the ring is with the sinks.
     """
 
-    def __init__(self, ring: Ring, deadline: float | None) -> None:
+    def __init__(self, ring: Ring, deadline: float) -> None:
         self.done: bool = False
         self._words = ring.words
         self._deadline = deadline
@@ -34,18 +31,11 @@ class FlushRequest:
 
     def pauses(self) -> Iterator[float]:
         """Yield seconds to sleep until it is done or too late."""
-        looks = 0
-        while not self._look():
-            if self._deadline is not None and time.monotonic() >= self._deadline:
-                return
-            yield _STEPS[min(looks, len(_STEPS) - 1)]
-            looks += 1
+        return pauses(self._look, self._deadline)
 
     def wait(self) -> bool:
         """Block until it is done or too late; say whether it is done."""
-        for pause in self.pauses():
-            time.sleep(pause)
-        return self.done
+        return wait(self._look, self._deadline)
 
     def _look(self) -> bool:
         try:
