@@ -159,7 +159,7 @@ def make_read_only(disk: Path) -> None:
             cut_power,
             "batch",
         ),
-        ("read-only after an error, fsync", make_read_only, "batch"),
+        ("read-only after an error", make_read_only, "never"),
     ],
 )
 def test_broken_until_it_is_mounted_again(
@@ -183,7 +183,10 @@ def test_broken_until_it_is_mounted_again(
         with mounted(disk, *loop(image, "errors=remount-ro")):
             stack.enter_context(trial)
             trial.stored()
-            breaks(disk)
+            with trial.paused():
+                # a kernel may say of an fsync that an error comes across that all is well
+                assert fsync == "batch" or ran("sync", "-f", disk)
+                breaks(disk)
             trial.complains(TROUBLE)
             trial.goes_on(200)
             accepted, written, dropped = trial.report()

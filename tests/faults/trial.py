@@ -39,6 +39,14 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.005)
 
 
+def stands_still(task: Path) -> bool:
+    """Say whether a thread is stopped, or gone."""
+    try:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0] in "TtXZ"
+    except OSError:
+        return True
+
+
 class Trial:
     """A victim in a run directory; it logs inside of the ``with`` block, and is dead behind it.
 
@@ -181,9 +189,11 @@ class Trial:
 
     @contextmanager
     def paused(self) -> Generator[None, None, None]:
-        """Let it stand still for a while."""
+        """Let it stand still, all of its threads, for a while."""
+        tasks = Path(f"/proc/{self.board.pid(0)}/task")
         self.signal(signal.SIGSTOP)
         try:
+            wait_for(lambda: all(map(stands_still, tasks.iterdir())), "it does not stand still")
             yield
         finally:
             self.signal(signal.SIGCONT)
