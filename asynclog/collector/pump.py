@@ -192,9 +192,8 @@ class Collector:
         if self._files is not None and moved:
             self._files.kick()
         self._tell_deaths()
-        if (self._files is None or not self._files.busy) and self._rings.bury():
-            # Counts that are in no ring any more are published at once, for the next collector.
-            self._next_publication = 0.0
+        if self._files is None or not self._files.busy:
+            self._rings.bury(lambda: self._publish(self.tally()))
         now = anyio.current_time()
         if now >= self._next_publication:
             self._next_publication = now + 1.0

@@ -89,7 +89,7 @@ def recover(run_dir: str | os.PathLike[str], spool_dir: Path | None = None) -> R
         for source in ended:
             source.cursor = source.ring.head
             durable.write(source, source.ring.head)
-        rings.bury()
+        rings.bury(publish=lambda: None)
         media = MediaFiles(MediaSpool(spool), spool.run_dir)
         media.bring()
         tally = rings.tally()

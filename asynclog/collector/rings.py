@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -58,6 +58,10 @@ class RingSet:
         for path in self._spool.rings():
             if path in self._sources or path in self._refused:
                 continue
+            if path.name in self._state[1].buried:
+                # by an earlier collector that was killed before it could remove it
+                path.unlink(missing_ok=True)
+                continue
             try:
                 ring = Ring.open(path)
             except FileNotFoundError:
@@ -105,19 +109,29 @@ class RingSet:
                     found.append((source.ring.origin, life))
         return found
 
-    def bury(self) -> bool:
-        """Remove the rings of dead processes that are drained; say whether there were any."""
+    def bury(self, publish: Callable[[], None]) -> None:
+        """Remove the rings of dead processes that are drained.
+
+        Args:
+            publish: Tells a next collector of the counts, in which those of the rings are: they
+                are in one of the two whenever we are killed, and not counted twice.
+        """
         done = [
             key
             for key, source in self._sources.items()
             # Its lock was tested before head is read here: nothing can come any more.
             if source.ended and source.cursor >= source.ring.head and source.drained()
         ]
-        for source in self._forget(done):
+        buried = self._forget(done)
+        if buried:
+            # those that were buried before have been removed by now
+            names = [source.path.name for source in buried if source.path is not None]
+            self._state[1].buried = tuple(names)
+            publish()
+        for source in buried:
             if source.path is not None:
                 source.path.unlink(missing_ok=True)
             source.close()
-        return bool(done)
 
     def alive(self) -> bool:
         """Say whether any process may still log."""

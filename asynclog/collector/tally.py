@@ -36,6 +36,7 @@ class Tally:
         pid: The collector's process.
         heartbeat: When it went its round last, in seconds since 1970.
         last_write: When the durable file was last written, in seconds since 1970.
+        buried: Names of the rings that were counted last and are about to be removed.
         gone: The part of the counts that is in no ring any more: a next collector begins with it.
     """
 
@@ -52,6 +53,7 @@ class Tally:
     pid: int | None = None
     heartbeat: float | None = None
     last_write: float | None = None
+    buried: tuple[str, ...] = ()
     gone: Tally | None = None
 
     @classmethod
@@ -137,6 +139,7 @@ class Tally:
             "pid": self.pid,
             "heartbeat": self.heartbeat,
             "last_write": self.last_write,
+            "buried": self.buried,
             "gone": None if self.gone is None else self.gone.as_data(),
         }
 
@@ -146,6 +149,7 @@ class Tally:
         fields: dict[str, Any] = dict(data)
         fields["dropped"] = Counter(data["dropped"])
         fields["sinks"] = {name: SinkStats(**sink) for name, sink in data["sinks"].items()}
+        fields["buried"] = tuple(data["buried"])
         fields["gone"] = None if data["gone"] is None else cls.from_data(data["gone"])
         return cls(**fields)
 
