@@ -61,6 +61,8 @@ Exit codes:
 @click.option("--serve", is_flag=True, help="Start the server, for as long as this runs.")
 @click.option("--once", is_flag=True, help="End when all is stored that the server has now.")
 @job_options
+# of asynclog run: a socket to whoever says when the job is over
+@click.option("--beside", "launcher", type=int, hidden=True)
 @click.pass_context
 def collect(
     ctx: click.Context,
@@ -74,6 +76,7 @@ def collect(
     console_level: str,
     ranks: str,
     handlers: str,
+    launcher: int | None,
 ) -> None:
     """Collect a run that the collectors of many machines publish to NATS JetStream.
 
@@ -97,8 +100,9 @@ def collect(
         if made := made_by(factory_of(handlers)):
             sinks.append(loggers := NodeLoggers(made))
             stack.callback(loggers.leave)
-        collection = Collection(settings, run, run_dir, sinks, once=once)
-        status = _say(_run(collection), run_dir)
+        expected = launcher is not None
+        collection = Collection(settings, run, run_dir, sinks, once=once, expected=expected)
+        status = _say(_run(collection, launcher), run_dir)
     ctx.exit(status)
 
 
@@ -118,8 +122,12 @@ def _sinks(kinds: tuple[str, ...], per_rank: bool, console_level: str, ranks: st
     return sinks
 
 
-def _run(collection: Collection) -> Collected:
+def _run(collection: Collection, launcher: int | None) -> Collected:
     import anyio
+
+    from ..distributed.nats.beside import until_over
+
+    collected: list[Collected] = []
 
     async def finish_at_signals(*, task_status: TaskStatus[None]) -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -127,19 +135,23 @@ def _run(collection: Collection) -> Collected:
             async for _ in signals:
                 collection.finish()
 
-    async def main() -> Collected | None:
+    async def main() -> None:
         async with anyio.create_task_group() as tasks:
+
+            async def collect(*, task_status: TaskStatus[None]) -> None:
+                collected.append(await collection.run(task_status=task_status))
+                tasks.cancel_scope.cancel()
+
             await tasks.start(finish_at_signals)
-            collected = await collection.run()
-            tasks.cancel_scope.cancel()
-            return collected
+            await tasks.start(collect)
+            if launcher is not None:
+                collection.complete(await until_over(launcher))
 
     try:
-        collected = anyio.run(main)
+        anyio.run(main)
     except ExceptionGroup as group:
         raise only_cause(group) from None
-    assert collected is not None
-    return collected
+    return collected[0]
 
 
 def _say(collected: Collected, run_dir: Path) -> int:
@@ -151,6 +163,10 @@ def _say(collected: Collected, run_dir: Path) -> int:
         status = TROUBLE
     if collected.foreign:
         click.echo(f"{collected.foreign:,} messages of others left out", err=True)
+    if collected.publishing:
+        click.echo(
+            f"not waited for: {collected.publishing}, whose files hold what was not sent", err=True
+        )
     for name, sink in collected.sinks.items():
         for reason, count in sink.dropped.items():
             click.echo(f"{name}: {count:,} {reason}", err=True)

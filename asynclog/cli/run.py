@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ._job import job_options
 from ._sinks import HELP, declared
 
+if TYPE_CHECKING:
+    from ..distributed.nats.beside import Beside
+
 EPILOG = """\b
 Examples:
   asynclog run -- python train.py
   asynclog run --run-dir runs/exp1 -- torchrun --nproc-per-node 8 train.py
   asynclog run --ranks all --console-level WARNING -- mpirun -n 4 train
-  asynclog run --nats nats://node0:4222 --run-dir runs/exp1 -- torchrun train.py
   asynclog run --sink wandb --sink tensorboard -- python train.py
+
+\b
+One job on many machines, the same command on each; node0 is the server and collects:
+  asynclog run --nats nats://node0:4222 --collect runs/exp1 \\
+      --run-dir /scratch/exp1 -- torchrun --nnodes 4 ... train.py
 
 \b
 Exit codes:
@@ -44,6 +52,13 @@ Exit codes:
     envvar="ASYNCLOG_NATS",
     help="Publish all records to this server, nats://HOST:PORT, for asynclog collect.",
 )
+@click.option(
+    "--collect",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Collect the records of all machines in this directory, on the machine that --nats names, "
+    "which becomes the server. --sink and --handlers then get those.",
+)
 @click.option("--sink", "kinds", multiple=True, help=HELP)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
@@ -55,6 +70,7 @@ def run(
     ranks: str,
     handlers: str,
     server: str | None,
+    directory: Path | None,
     kinds: tuple[str, ...],
     command: tuple[str, ...],
 ) -> None:
@@ -65,10 +81,17 @@ def run(
     report says what ended first, and what it had logged last.
     """
     from ..distributed.launcher import launch
+    from ..distributed.node_loggers import NONE
     from ..distributed.program import CannotStartError
     from ..sinks import Nats
 
-    sinks = [*declared(kinds), *([Nats(server)] if server else [])]
+    sinks, beside = declared(kinds), None
+    if directory is not None:
+        beside = _beside(server, run_dir, directory, kinds, handlers)
+        # they get what is collected, there where it is
+        sinks, handlers = [], NONE
+    if server is not None:
+        sinks.append(Nats(server) if beside is None else beside.publisher)
     try:
         status = launch(
             command,
@@ -78,8 +101,24 @@ def run(
             ranks=ranks,
             handlers=handlers,
             sinks=sinks,
+            beside=beside,
         )
     except CannotStartError as error:
         click.echo(f"asynclog: {error}", err=True)
         status = error.status
     ctx.exit(status)
+
+
+def _beside(
+    server: str | None, run_dir: Path | None, directory: Path, kinds: tuple[str, ...], handlers: str
+) -> Beside | None:
+    from .._settings import Settings
+    from ..distributed.nats.beside import Beside
+    from ..sinks import Nats
+
+    if server is None:
+        raise click.UsageError("--collect needs --nats: the address at which all reach the server.")
+    own = Settings.read(run_dir, default_sinks=()).run_dir
+    options = [f"--sink={kind}" for kind in kinds]
+    options.append(f"--handlers={handlers}")
+    return Beside.here(Nats(server).addresses(), own, directory, options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from .._levels import INFO
 from ..typing import SinkDeclaration
@@ -13,6 +14,9 @@ from .node_loggers import AUTO
 from .program import Program, check, exit_status, hand_on_signals
 from .understudy import Left, Understudy
 from .watch import Watch
+
+if TYPE_CHECKING:
+    from .nats.beside import Beside
 
 
 def launch(
@@ -24,6 +28,7 @@ def launch(
     ranks: str = "0",
     handlers: str = AUTO,
     sinks: Sequence[SinkDeclaration] = (),
+    beside: Beside | None = None,
 ) -> int:
     """Run a command; return the exit status that the launcher should have.
 
@@ -38,16 +43,30 @@ def launch(
         handlers: Handlers of `logging` that get all records: ``"auto"``, ``"none"`` or
             ``"module:function"``.
         sinks: What else gets all records.
+        beside: Collects the records of all machines meanwhile.
 
     Raises:
         SettingError: A setting breaks its rule; nothing was started.
+        NotCollectedError: Nothing can be collected; the command was not started.
         CannotStartError: The command cannot be started.
     """
     make = partial(Watch, command, run_dir, level, console_level, ranks, handlers, sinks)
     watch = make()
     check(command[0])
+    if beside is None:
+        return exit_status(_run(command, watch, make).status)
+    beside.start()
+    try:
+        program = _run(command, watch, make)
+        beside.finish(hurry=program.hurry, interrupted=program.interrupted)
+    finally:
+        beside.end()
+    return exit_status(program.status)
+
+
+def _run(command: Sequence[str], watch: Watch, make: Callable[[], Watch]) -> Program:
+    """Run a command to its end, and report on it."""
     understudy = Understudy(partial(_go_on, make))
-    status = 0
     try:
         program = Program()
         inodes = [os.fstat(pipe).st_ino for pipe in program.output]
@@ -62,7 +81,7 @@ def launch(
         watch.report(status, report.run_dir)
     finally:
         understudy.dismiss()
-    return exit_status(status)
+    return program
 
 
 def _go_on(make: Callable[[], Watch], left: Left) -> int:

@@ -27,6 +27,8 @@ PASSED_ON: Final = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
+OF_A_TERMINAL: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+"""Those with which somebody at a terminal ends a program."""
 SI_KERNEL: Final = 0x80
 """What ``si_code`` says of a signal that the terminal has sent (Linux)."""
 
@@ -66,6 +68,8 @@ class Program:
     Attributes:
         pid: Its process id.
         output: The reading ends of its standard output and error.
+        status: How it has ended, negative for a signal; 0 until then.
+        hurry: Whether somebody at a terminal has asked for the end.
     """
 
     def __init__(self) -> None:
@@ -78,6 +82,8 @@ class Program:
         (out, self._out), (err, self._err) = os.pipe(), os.pipe()
         self.output: tuple[int, int] = out, err
         self.pid: int = 0
+        self.status: int = 0
+        self.hurry: bool = False
         for number in self._signals:
             signal.signal(number, self._note)
         signal.pthread_sigmask(signal.SIG_BLOCK, {*self._signals, signal.SIGCHLD})
@@ -112,16 +118,24 @@ class Program:
         """Hand on signals until it ends; return its status, negative for a signal."""
         assert self._process is not None
         for number in self._early:
+            self.hurry |= number in OF_A_TERMINAL
             self._pass_on(number)
         while (status := self._process.poll()) is None:
             found = signal.sigwaitinfo({*self._signals, signal.SIGCHLD})
+            self.hurry |= found.si_signo in OF_A_TERMINAL
             if found.si_signo in self._signals and (self._own_group or found.si_code != SI_KERNEL):
                 self._pass_on(found.si_signo)
+        # what has ended it may have come here as well, and not have been looked at
+        while self.interrupted():
+            pass
+        self.status = status
         return status
 
     def interrupted(self) -> bool:
         """Say whether a signal has come since the command has ended."""
-        return signal.sigtimedwait(self._signals, 0) is not None
+        found = signal.sigtimedwait(self._signals, 0)
+        self.hurry |= found is not None and found.si_signo in OF_A_TERMINAL
+        return found is not None
 
     def _note(self, number: int, frame: object) -> None:
         self._early.append(number)

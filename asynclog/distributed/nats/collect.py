@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import anyio
+from anyio import TASK_STATUS_IGNORED
+from anyio.abc import TaskStatus
 
 from ..._settings import AnySink
 from ...collector.batch import Batch
@@ -26,6 +28,7 @@ from ...intake.ring import Origin
 from ...intake.spool import Spool
 from ...sinks import JsonlFile
 from ...sinks.nats import Nats
+from ...sinks.nats import link as nats_link
 from ...sinks.rotation import make_directories
 from .receiver import Receiver
 from .store import Store
@@ -43,6 +46,7 @@ class Collected(NamedTuple):
         lost: Messages that the server had given up before they were received.
         foreign: Messages of others, on the run's subjects; they were left out.
         sinks: How the sinks have ended.
+        publishing: A machine that still publishes and was not waited for, empty without any.
     """
 
     records: int
@@ -50,6 +54,7 @@ class Collected(NamedTuple):
     lost: int
     foreign: int
     sinks: dict[str, SinkStats]
+    publishing: str = ""
 
 
 class Collection:
@@ -62,6 +67,7 @@ class Collection:
         sinks: What else gets the records; a :class:`JsonlFile` that takes every line among them is
             the file itself.
         once: End when all is stored that there is.
+        expected: Whether somebody is about to publish the run: to wait is not worth a word then.
 
     Raises:
         SettingError: A sink would publish what is received to the same run.
@@ -75,6 +81,7 @@ class Collection:
         sinks: Sequence[AnySink] = (),
         *,
         once: bool = False,
+        expected: bool = False,
     ) -> None:
         directory = Path(os.path.abspath(run_dir))
         for sink in sinks:
@@ -92,11 +99,20 @@ class Collection:
         self._writers: list[SinkWriter] = []
         self._followers: list[Follower] = []
         self._receiver = Receiver(
-            settings, run, self._store, self._worker, self._hand_on, once=once
+            settings,
+            run,
+            self._store,
+            self._worker,
+            self._hand_on,
+            once=once,
+            expected=expected,
         )
 
-    async def run(self) -> Collected:
+    async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> Collected:
         """Collect until :meth:`finish`, or until all is there.
+
+        Args:
+            task_status: Is told when the sinks are open, and nothing but the server may be missing.
 
         Raises:
             SettingError: The run directory is in use or holds another run; there is no such run; or
@@ -105,8 +121,10 @@ class Collection:
             BackendError: It did not work, and it was to be tried once.
             Exception: A sink cannot be opened.
         """
+        nats_link.load()
         async with self._claimed():
             await self._open()
+            task_status.started()
             try:
                 await self._receive()
             finally:
@@ -118,7 +136,18 @@ class Collection:
             self._store.lost,
             self._store.foreign,
             {end.name: end.stats() for end in self._ends()},
+            self._receiver.publishing,
         )
+
+    def complete(self, patience: float) -> None:
+        """Let :meth:`run` return once nobody publishes any more, and all is stored that there is.
+
+        To be called on its loop.
+
+        Args:
+            patience: Seconds to wait at most for those who publish; 0 takes what there is now.
+        """
+        self._receiver.complete(patience)
 
     def finish(self) -> None:
         """Let :meth:`run` return soon; to be called on its loop."""

@@ -16,7 +16,7 @@ from ..._complain import complain
 from ...collector.worker import DaemonWorker
 from ...exceptions import AsynclogError, SettingError
 from ...sinks.backend import BackendError, import_backend, readable
-from ...sinks.nats import Nats
+from ...sinks.nats import Nats, presence
 from ...sinks.nats import link as nats_link
 from ...sinks.nats import stream as nats_stream
 from ...sinks.nats.names import host_of, run_of, stream_name
@@ -33,6 +33,8 @@ WAIT: Final = 1.0
 """Seconds to wait for messages before looking whether all is well."""
 FORGOTTEN: Final = 86_400.0
 """Seconds after which the server forgets a receiver that is gone."""
+QUIET: Final = 3.0
+"""Seconds in which nobody must have been there to publish, for a job to be over."""
 _NEVER: Final = 86_400.0
 
 
@@ -54,6 +56,10 @@ class Receiver:
         worker: The thread that writes.
         hand_on: Called on the event loop with lines that are new, once they are stored.
         once: End when all is stored that there is.
+        expected: Whether somebody is about to publish the run: to wait is not worth a word then.
+
+    Attributes:
+        publishing: A machine that was not waited for any longer, empty without any.
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class Receiver:
         hand_on: Callable[[bytes], None],
         *,
         once: bool = False,
+        expected: bool = False,
     ) -> None:
         self._settings = settings
         self._run = run
@@ -73,7 +80,19 @@ class Receiver:
         self._hand_on = hand_on
         self._once = once
         self._ending = asyncio.Event()
-        self._told = False
+        self._told = expected
+        # when nobody is waited for any more, once the job is known to be over here
+        self._deadline: float | None = None
+        self._quiet_since: float | None = None
+        self.publishing: str = ""
+
+    def complete(self, patience: float) -> None:
+        """Let :meth:`run` return once nobody publishes any more, and all is stored that there is.
+
+        Args:
+            patience: Seconds to wait at most for those who publish; 0 takes what there is now.
+        """
+        self._deadline = _now() + patience
 
     def finish(self) -> None:
         """Let :meth:`run` return soon; what it has in hand is stored."""
@@ -100,7 +119,7 @@ class Receiver:
                 problem = (
                     error if isinstance(error, AsynclogError) else BackendError(readable(error))
                 )
-                if self._once:
+                if self._once or self._is_late():
                     raise problem from None
                 failures = 0 if self._store.sequence > before else failures + 1
                 complain(f"{problem}; trying again", kind="receiver")
@@ -116,14 +135,20 @@ class Receiver:
                 return True
             self._store.begin(info.created.isoformat())
             subscription = await self._subscribe(stream)
-            return await self._take_all(client, subscription, info.state.last_seq)
+            last = info.state.last_seq if self._once else None
+            return await self._take_all(client, subscription, last)
         finally:
             await nats_link.close(client)
 
     async def _stream(self, client: Any, stream: Any) -> Any:
         """Wait for the run's stream; return what the server says of it, None at the end."""
         looks = 0
-        while (info := await nats_stream.info(stream, self._run)) is None:
+        while True:
+            over = self._deadline is not None
+            if (info := await nats_stream.info(stream, self._run)) is not None:
+                return info
+            if over:
+                return None
             if self._once:
                 names = [each.config.name for each in await stream.streams_info()]
                 raise UnknownRunError(self._run, [run for name in names if (run := run_of(name))])
@@ -136,7 +161,6 @@ class Receiver:
                 return None
             if not client.is_connected:
                 raise BackendError("the connection to the server is lost")
-        return info
 
     async def _subscribe(self, stream: Any) -> Any:
         """Make our consumer anew, behind the last message that was stored."""
@@ -163,18 +187,27 @@ class Receiver:
         )
         return await stream.pull_subscribe_bind(durable=consumer, stream=name)
 
-    async def _take_all(self, client: Any, subscription: Any, last: int) -> bool:
-        """Take messages until the end, or until one is missing; return whether that was all."""
+    async def _take_all(self, client: Any, subscription: Any, last: int | None) -> bool:
+        """Take messages until the end, or until one is missing; return whether that was all.
+
+        Args:
+            client: The connection.
+            subscription: Yields the messages.
+            last: The last one to take, None while more may come.
+        """
         expected = 1
         while not self._ending.is_set():
-            if self._once and self._store.sequence >= last:
+            if last is None and await self._is_over(client):
+                info = await nats_stream.info(client.jetstream(), self._run)
+                last = 0 if info is None else info.state.last_seq
+            if last is not None and self._store.sequence >= last:
                 return True
             try:
                 messages = await subscription.fetch(MOST, timeout=WAIT)
             except TimeoutError:
                 if not client.is_connected:
                     raise BackendError("the connection to the server is lost") from None
-                if self._once and (await subscription.consumer_info()).num_pending == 0:
+                if last is not None and (await subscription.consumer_info()).num_pending == 0:
                     return True
                 continue
             received: list[Received] = []
@@ -190,6 +223,25 @@ class Receiver:
                 # one was lost on the way
                 return False
         return True
+
+    async def _is_over(self, client: Any) -> bool:
+        """Say whether the job has ended, and nobody publishes or is waited for any more."""
+        if self._deadline is None:
+            return False
+        late = self._is_late()
+        found = await presence.who_publishes(client, self._run)
+        if found and not self.publishing and not late:
+            left = max(self._deadline - _now(), 0.0)
+            complain(f"waiting for {found}, which still publishes, {left:.0f} s at most")
+        self.publishing = found
+        if found:
+            self._quiet_since = None
+        elif self._quiet_since is None:
+            self._quiet_since = _now()
+        return late or (self._quiet_since is not None and _now() >= self._quiet_since + QUIET)
+
+    def _is_late(self) -> bool:
+        return self._deadline is not None and _now() >= self._deadline
 
     async def _write(self, messages: list[Received]) -> bool:
         """Store messages; return whether they are stored, and not left to the next start."""
@@ -219,6 +271,10 @@ class Receiver:
                 await self._ending.wait()
         except TimeoutError:
             pass
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _received(message: Any, number: int) -> Received:

@@ -77,12 +77,16 @@ class OwnServer:
         """Start it; return when it can be connected to.
 
         Raises:
-            ServeError: It is not installed, or it ends at once.
+            ServeError: It is not installed, cannot listen, or ends at once.
             OSError: Its directory cannot be made.
         """
         program = shutil.which("nats-server")
         if program is None:
-            raise ServeError("nats-server is not installed: https://nats.io/download")
+            raise ServeError(
+                "nats-server is not installed: take your system's package nats-server, or the "
+                "program from https://nats.io/download"
+            )
+        self._see_that_it_is_free()
         make_directories(self._directory)
         # in memory alone: it holds the password
         config = os.memfd_create("nats-server.conf")
@@ -130,6 +134,21 @@ class OwnServer:
             lines.append(f"authorization {{ {settings} }}")
         return "\n".join([*lines, ""])
 
+    def _see_that_it_is_free(self) -> None:
+        """Find out whether others listen there: they would be taken for the server.
+
+        Raises:
+            ServeError: They do, or nobody can.
+        """
+        host, port = self._address
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            socket.create_server((host, port), family=family).close()
+        except OSError as error:
+            # Python says here what it was about
+            reason = str(error.strerror).partition(" (")[0]
+            raise ServeError(f"nats-server cannot listen on {host} port {port}: {reason}") from None
+
     def _wait(self) -> None:
         assert self._process is not None
         parts = urlsplit(self.url)
@@ -146,6 +165,49 @@ class OwnServer:
             raise ServeError(f"nats-server cannot serve {self.url}: see {log}")
 
 
+def place_to_listen(url: str) -> str | None:
+    """Return where a server listens that others reach at an address, None on another machine.
+
+    A name stands for all addresses of the machine: its own name often leads to the loopback alone.
+
+    Args:
+        url: What the others connect to.
+
+    Raises:
+        SettingError: There is no such machine.
+    """
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or 4222
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        rule = f"must name a machine ({error.strerror})"
+        raise SettingError("server", rule, url) from None
+    ours = [family for family, _, _, _, address in found if _is_ours(family, str(address[0]))]
+    if not ours:
+        return None
+    if host == "localhost" or _is_address(host):
+        return url
+    return f"nats://{'0.0.0.0' if socket.AF_INET in ours else '[::]'}:{port}"
+
+
+def _is_ours(family: int, address: str) -> bool:
+    """Say whether an address is one of this machine: only to such can a socket be bound."""
+    with socket.socket(family) as found:
+        try:
+            found.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
+def _is_address(host: str) -> bool:
+    try:
+        return bool(ip_address(host))
+    except ValueError:
+        return False
+
+
 def _access(environment: Mapping[str, str]) -> dict[str, str]:
     if token := environment.get("NATS_TOKEN"):
         return {"token": token}
@@ -154,10 +216,7 @@ def _access(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return ip_address(host).is_loopback if _is_address(host) else host == "localhost"
 
 
 def _end_with_parent() -> None:

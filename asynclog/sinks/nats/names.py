@@ -23,6 +23,7 @@ MAX_TOKEN: Final = 180
 """Bytes of a token; the name of a stream must not have more than 255."""
 
 _STREAM: Final = "asynclog-"
+_PRESENCE: Final = "asynclog.presence"
 _UNSAFE: Final = re.compile(rb"[^A-Za-z0-9_-]")
 _ESCAPED: Final = re.compile(r"=([0-9A-F]{2})")
 
@@ -60,6 +61,11 @@ def run_of(stream: str) -> str | None:
 def subjects(run: str) -> list[str]:
     """Return the subjects of a run, as its stream takes them."""
     return [f"{LOGS}.{token(run)}.>", f"{METRICS}.{token(run)}.>"]
+
+
+def presence_subject(run: str) -> str:
+    """Return the subject on which a run's publishers are asked whether they are there."""
+    return f"{_PRESENCE}.{token(run)}"
 
 
 def host_of(subject: str) -> str:

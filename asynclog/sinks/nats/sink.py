@@ -22,7 +22,7 @@ from ..loop_thread import LoopThread
 from ..rotation import make_directories
 from ..select import is_flat, kind_of, parse
 from ..span import Span
-from . import Nats
+from . import Nats, presence
 from . import link as nats_link
 from . import stream as nats_stream
 from .names import LOGS, METRIC_KINDS, METRICS, NO_RANK, Part, stream_name, token
@@ -189,6 +189,7 @@ class NatsSink:
         try:
             stream = client.jetstream(timeout=ACK_TIMEOUT)
             await nats_stream.ensure(stream, self._settings, self._run)
+            await presence.answer(client, self._run, self._host)
         except Exception as error:
             await nats_link.close(client)
             raise BackendError(readable(error)) from None
