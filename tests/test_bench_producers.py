@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.mark.slow
 def test_two_producers(tmp_path: Path) -> None:
     """Both ways, both loads: every event of every process is in the files."""
     options = ["--processes", "2", "--rounds", "1", "--events", "50", "--seconds", "0.2"]

@@ -50,6 +50,7 @@ def _of(language: str) -> Iterator[Any]:
                 yield pytest.param(content, id=f"{page.relative_to(ROOT)}:{line}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WALKS)
 def test_a_newcomer_gets_through(name: str, tmp_path: Path):
     """Programs and commands of a page do what it says, one after the other in one directory."""
@@ -94,6 +95,7 @@ def test_only_what_is_too_large_is_not_run(page: Path):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pyright") is None, reason="needs pyright")
+@pytest.mark.slow
 def test_what_is_not_run_has_the_right_types(tmp_path: Path):
     """Code that is not run by the tests calls what there is, with the right arguments."""
     checked = 0

@@ -401,6 +401,7 @@ def test_stop_during_a_burst(run_dir: Path) -> None:
     assert report.accepted + after.dropped.get("stopped", 0) == sum(calls)
 
 
+@pytest.mark.slow
 def test_a_thousand_starts_and_stops(tmp_path: Path, spool_dir: Path) -> None:
     """No thread, descriptor or file in shared memory is left behind (the fixtures look, too)."""
     pipeline = Pipeline(tmp_path / "run", sinks=[JsonlFile()], ring_size="64 KiB")

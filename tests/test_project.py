@@ -296,6 +296,7 @@ def _code_blocks() -> Iterator[Any]:
             yield pytest.param(match[1], id=f"{path.relative_to(ROOT)}:{line}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", list(_code_blocks()))
 def test_documented_code_runs(code: str, tmp_path: Path) -> None:
     """A Python example from the README or the docs runs as it is, without a warning."""

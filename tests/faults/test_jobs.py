@@ -16,6 +16,7 @@ WHOLE = 34
 TORCHRUN = 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["kill", "segfault", "memory error", "oom"])
 def test_a_rank_dies(tmp_path: Path, way: str) -> None:
     """0 lost, doubled, torn, spliced, out of order; the report names rank and cause."""

@@ -38,6 +38,7 @@ def check(scenario: str, trials: int, seed: int) -> None:
     assert not any(faults.values()), faults
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_killed_at_random_instants(scenario: str) -> None:
     """0 lost, 0 doubled, 0 torn: some trials of every kind in every run."""

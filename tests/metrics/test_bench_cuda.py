@@ -36,6 +36,7 @@ def test_without_a_gpu_it_says_so() -> None:
     assert "no CUDA device" in output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["item", "asynclog"])
 def test_its_loop_runs(way: str) -> None:
     """Each way of logging gets every step, here with a tiny model on the CPU."""

@@ -565,6 +565,7 @@ for step in range(1_000_000):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("collector", ["thread", "process"])
 @pytest.mark.leaks("rings")
 def test_kill_at_any_instant(tmp_path: Path, spool_dir: Path, collector: str) -> None:

@@ -309,6 +309,7 @@ UGLY = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", UGLY)
 def test_no_text_takes_long(piece: str) -> None:
     """Time in proportion to the length: twice the text does not take four times as long."""
@@ -414,6 +415,7 @@ def fail_with_a_secret_in_the_code() -> None:
     raise ValueError("password=hunter2Xq9")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tracebacks", ["short", "full", "pretty"])
 @pytest.mark.parametrize("exception_text", [False, True])
 def test_no_secret_reaches_a_sink(

@@ -200,6 +200,7 @@ VALUES = st.recursive(
 NAMES = st.text(min_size=1).filter(lambda name: name not in vars(logging.makeLogRecord({})))
 
 
+@pytest.mark.slow
 @given(
     st.text() | st.dictionaries(st.text(), VALUES),
     st.dictionaries(NAMES.filter(lambda n: n not in ("message", "asctime")), VALUES),
