@@ -14,7 +14,7 @@ from ..intake.ring import Origin
 from ..intake.spool import Spool
 from ..sinks import JsonlFile, Reduced, from_data, to_data
 from ..sinks.rotation import make_directories
-from ..sinks.template import matching
+from ..sinks.template import matching, suffixes
 from ..typing import Run, SinkDeclaration
 from .ends import Named, named, reduced_trail
 from .follow import Feed
@@ -121,46 +121,72 @@ def replay(
     try:
         settings = _settings(directory)
         declaration = _declaration(settings, sink)
+        if whole and isinstance(declaration, Reduced):
+            raise SettingError(
+                "--all",
+                "must not be asked for with what reduces",
+                sink,
+                "Each of its sinks can be sent the whole run",
+            )
         durable = from_data(settings["durable"])
         assert isinstance(durable, JsonlFile)
         plan = Plan(
             directory, spool_dir, datetime.fromisoformat(settings["started"]), (durable,), 0.0, 0.0
         )
-        run = plan.run(Origin(os.uname().nodename, os.getpid()))
-        existing = matching(durable.path, directory)
-        if isinstance(declaration, Reduced):
-            if whole:
-                raise SettingError(
-                    "--all",
-                    "must not be asked for with what reduces",
-                    sink,
-                    "Each of its sinks can be sent the whole run",
-                )
-            return _reduce(declaration, sink, ReducedFile(run), run, existing)
-        made: Any = declaration.make()
-        inside = settings.get("inside", {}).get(sink)
-        if inside is None:
-            trail = Trail(directory, sink, getattr(made, "kinds", None), existing=existing)
-        else:
-            file = ReducedFile(run)
-            wrapper = from_data(settings["sinks"][inside])
-            assert isinstance(wrapper, Reduced)
-            _reduce(wrapper, inside, file, run, existing)
-            trail = reduced_trail(Named(sink, declaration, inside), made, run, file)
-        return _feed(Feed(made, trail), trail, run, whole or sink not in settings["sinks"])
+        origin = Origin(os.uname().nodename, os.getpid())
+        found = Replayed(0, 0)
+        # on a shared disk, each collector has had files and cursors of its own
+        for suffix in suffixes(durable.path, directory):
+            run = plan.run(origin, suffix)
+            existing = matching(durable.path, directory, suffix)
+            found = _sum(found, _send(settings, sink, declaration, run, existing, whole))
+        return found
     finally:
         spool.leave()
+
+
+def _send(
+    settings: Mapping[str, Any],
+    name: str,
+    declaration: SinkDeclaration,
+    run: Run,
+    existing: list[Path],
+    whole: bool,
+) -> Replayed:
+    """Send what one collector has written."""
+    if isinstance(declaration, Reduced):
+        return _reduce(declaration, name, ReducedFile(run), run, existing)
+    made: Any = declaration.make()
+    inside = settings.get("inside", {}).get(name)
+    if inside is None:
+        kinds = getattr(made, "kinds", None)
+        trail = Trail(run.directory, name + run.suffix, kinds, existing=existing)
+    else:
+        file = ReducedFile(run)
+        wrapper = from_data(settings["sinks"][inside])
+        assert isinstance(wrapper, Reduced)
+        _reduce(wrapper, inside, file, run, existing)
+        trail = reduced_trail(Named(name, declaration, inside), made, run, file)
+    return _feed(Feed(made, trail), trail, run, whole or name not in settings["sinks"])
 
 
 def _reduce(
     settings: Reduced, name: str, file: ReducedFile, run: Run, existing: list[Path]
 ) -> Replayed:
     """Reduce what is left to reduce; nobody reports any more."""
-    trail = Trail(run.directory, name, settings.kinds, existing=existing)
+    trail = Trail(run.directory, name + run.suffix, settings.kinds, existing=existing)
     return _feed(ReducingFeed(settings, trail, file, lambda: False), trail, run, False)
 
 
+def _sum(one: Replayed, other: Replayed) -> Replayed:
+    errors = dict.fromkeys(error for error in (one.error, other.error) if error)
+    return Replayed(one.sent + other.sent, one.left + other.left, "; ".join(errors))
+
+
 def _feed(feed: Feed, trail: Trail, run: Run, from_start: bool) -> Replayed:
+    if not from_start and not trail.begun():
+        # its collector had no such sink
+        return Replayed(0, 0)
     sent, error = 0, ""
     feed.begin(from_start=from_start)
     feed.open(run)

@@ -75,6 +75,10 @@ class Trail:
         # of the line that was read last
         self._times: dict[Path, bytes] = {}
 
+    def begun(self) -> bool:
+        """Say whether a sink has ever read here."""
+        return self._cursor.exists()
+
     def open(self, *, from_start: bool = False) -> dict[str, Any] | None:
         """Load the cursor; without one, begin behind what is there already.
 

@@ -93,6 +93,22 @@ def matching(
     return sorted(found)
 
 
+def suffixes(template: str | os.PathLike[str], directory: Path) -> list[str]:
+    """Return the suffixes of the runs whose files lie in a run directory, that without first.
+
+    Args:
+        template: As for :func:`expand`.
+        directory: The run directory.
+    """
+    _, pattern = _patterns(template)
+    found = {""}
+    for path in matching(template, directory):
+        match = pattern.fullmatch(path.relative_to(directory).as_posix())
+        if match and match["suffix"]:
+            found.add(match["suffix"])
+    return sorted(found)
+
+
 def matching_sets(template: str | os.PathLike[str], directory: Path) -> dict[Path, int | None]:
     """Return the rotated sets in a run directory that a template may have stood for.
 

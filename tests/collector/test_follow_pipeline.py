@@ -316,6 +316,71 @@ def test_replay_sends_the_rest(run_dir: Path) -> None:
     assert _csv_steps(run_dir / "metrics.csv") == list(range(8))
 
 
+def test_replay_on_a_shared_disk(run_dir: Path, tmp_path: Path) -> None:
+    """Each machine's collector has its cursor and its files: nothing is sent a second time."""
+
+    def run(first: int, *sinks: Any) -> None:
+        pipelines = [
+            asynclog.Pipeline(
+                run_dir,
+                sinks=[asynclog.JsonlFile(), *sinks],
+                collector="thread",
+                spool_dir=tmp_path / f"spool{number}",
+            )
+            for number in range(2)
+        ]
+        for number, pipeline in enumerate(pipelines):
+            pipeline.start_sync()
+            log = pipeline.get_logger()
+            for step in range(first + 5 * number, first + 5 * number + 5):
+                log.log_metrics({"loss": step / 2}, step=step)
+        for pipeline in reversed(pipelines):
+            pipeline.stop_sync()
+
+    def replay(*options: str) -> str:
+        command = ["replay", str(run_dir), "--sink", "metrics_csv", *options]
+        result = CliRunner().invoke(main, command)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    own = run_dir / "metrics.csv"
+    other = run_dir / f"metrics.{os.uname().nodename}-{os.getpid()}.csv"
+    run(0, MetricsCsv())
+    assert replay().startswith("0 records of ")
+    run(100)
+    assert replay().startswith("10 records of ")
+    assert _csv_steps(own) == [*range(5), *range(100, 105)]
+    assert _csv_steps(other) == [*range(5, 10), *range(105, 110)]
+    assert replay().startswith("0 records of ")
+    for path in (own, other):
+        path.unlink()
+    assert replay("--all").startswith("20 records of ")
+    assert _csv_steps(own) == [*range(5), *range(100, 105)]
+    assert _csv_steps(other) == [*range(5, 10), *range(105, 110)]
+    assert replay().startswith("0 records of ")
+
+
+def test_replay_leaves_out_who_had_no_such_sink(run_dir: Path, tmp_path: Path) -> None:
+    """A machine that did not feed a sink does not begin to; with --all its records are sent."""
+    sinks = [[asynclog.JsonlFile()], [asynclog.JsonlFile(), MetricsCsv()]]
+    pipelines = [
+        asynclog.Pipeline(
+            run_dir, sinks=each, collector="thread", spool_dir=tmp_path / f"spool{number}"
+        )
+        for number, each in enumerate(sinks)
+    ]
+    for step, pipeline in enumerate(pipelines):
+        pipeline.start_sync()
+        pipeline.get_logger().log_metrics({"loss": 0.5}, step=step)
+    for pipeline in reversed(pipelines):
+        pipeline.stop_sync()
+    command = ["replay", str(run_dir), "--sink", "metrics_csv"]
+    assert CliRunner().invoke(main, command).output.startswith("0 records of ")
+    assert not (run_dir / "metrics.csv").exists()
+    assert CliRunner().invoke(main, [*command, "--all"]).output.startswith("2 records of ")
+    assert _csv_steps(run_dir / "metrics.csv") == [0]
+
+
 def test_replay_into_a_sink_the_run_did_not_have(run_dir: Path) -> None:
     """Any following sink can be given a whole run afterwards, with its default settings."""
     with asynclog.running(run_dir, sinks=[asynclog.JsonlFile()]):
