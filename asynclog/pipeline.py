@@ -31,6 +31,7 @@ from .collector.counters import Counters
 from .collector.stats import Report, Scope, Stats
 from .exceptions import AlreadyStartedError
 from .intake.flush import FlushRequest
+from .intake.kept import Kept
 from .intake.overflow import Overflow
 from .intake.producer import EARLY_RING_SIZE, WAKE_ALWAYS, Producer, make_producer
 from .intake.ring import Life, Origin, Ring
@@ -434,11 +435,16 @@ class Pipeline:
             return
         if run is None or not run.here:
             return
-        from .collector.recovery import late_writer
+        from .collector.late import LateWriter
 
+        # Other threads log on: what comes before it can be written is kept until then, in order.
+        kept = Kept(self.producer)
         with self._changing:
             self._stop(None, failed=_ends_by_exception())
-        self.producer.late = late_writer(run.plan, run.spool, run.origin())
+        late = LateWriter(run.plan, run.spool, run.origin())
+        with late.turn:
+            self.producer.late = late
+            kept.put()
 
     def __repr__(self) -> str:
         state = "running" if self.started else "not running"

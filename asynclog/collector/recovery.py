@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from .._complain import complain
 from ..intake.media import MediaSpool
-from ..intake.producer import Producer, make_producer
 from ..intake.ring import Origin
 from ..intake.spool import Spool
 from ..sinks import JsonlFile
@@ -19,9 +17,6 @@ from .plan import Claim, Plan
 from .rings import RingSet
 
 __all__ = ["Recovered", "recover"]
-
-LATE_RING_SIZE: Final = 64 * 1024
-"""Room for what a process logs after its pipeline has stopped at exit."""
 
 
 class Recovered(NamedTuple):
@@ -105,37 +100,3 @@ def recover(run_dir: str | os.PathLike[str], spool_dir: Path | None = None) -> R
         rings.close()
         claim.release()
         spool.leave()
-
-
-def late_writer(plan: Plan, spool: Spool, origin: Origin) -> Callable[[bytes, int], bool]:
-    """Return what takes a line of a process that is about to end, as ``late`` of a producer.
-
-    It goes straight into the run's file; where another process collects, into a ring that is left
-    to it. It is made while it still can be: at the very end of the interpreter no import works.
-    """
-    declared = plan.durable()
-    if declared is None:
-        return lambda _line, _level: False
-    file = declared.file(plan.run(origin))
-    left: Producer | None = None
-
-    def write(line: bytes, level: int) -> bool:
-        nonlocal left
-        try:
-            spool.prepare()
-            if left is None and spool.elect():
-                try:
-                    file.prepare(len(line))
-                    file.append([line])
-                    file.close()
-                finally:
-                    spool.leave()
-                return True
-            if left is None:
-                left = make_producer()
-                left.attach(spool.create_ring(LATE_RING_SIZE, origin, left.next_base))
-            return left.put(line, level)
-        except Exception:
-            return False
-
-    return write

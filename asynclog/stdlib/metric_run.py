@@ -167,7 +167,7 @@ class MetricRun:
 
     def _write_directly(self) -> None:
         """Write what waits in memory into the run's file, without a pipeline that runs."""
-        from ..collector.recovery import late_writer
+        from ..collector.late import LateWriter
         from ..intake.ring import Origin
 
         self.pipeline.settle(time.monotonic() + SETTLE_TIMEOUT)
@@ -176,7 +176,7 @@ class MetricRun:
         try:
             plan = self._plan()
             spool = Spool(plan.run_dir, plan.spool_dir)
-            write = late_writer(plan, spool, Origin(os.uname().nodename, os.getpid()))
+            write = LateWriter(plan, spool, Origin(os.uname().nodename, os.getpid()))
             left = [line for line in lines if not write(line, 0)]
             if left and self._hand_over(left, plan, spool):
                 return

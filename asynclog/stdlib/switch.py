@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from .._lifecycle import configure, default_pipeline
 from .._settings import AnySink, PipelineOptions, Settings
-from ..intake.producer import Producer
+from ..intake.kept import Kept
 from ..pipeline import Pipeline
-
-MAX_KEPT_BYTES: Final = 16 << 20
-"""Lines kept between the stop and the start."""
 
 _ours: Settings | None = None
 """With what the default pipeline was started here; by identity, since users start it, too."""
@@ -48,7 +43,7 @@ def use(run_dir: Path | None, sinks: Sequence[AnySink], level: int | None) -> in
             raise
         _ours = pipeline._settings
     elif (wanted.run_dir, wanted.sinks) != (before.run_dir, before.sinks):
-        kept = _Kept(pipeline.producer)
+        kept = Kept(pipeline.producer)
         try:
             pipeline.stop_sync()
             try:
@@ -67,44 +62,3 @@ def use(run_dir: Path | None, sinks: Sequence[AnySink], level: int | None) -> in
 def is_ours(pipeline: Pipeline) -> bool:
     """Tell whether a pipeline has the settings with which it was started here."""
     return _ours is not None and pipeline._settings is _ours
-
-
-class _Kept:
-    """Takes the lines that come while there is no ring, and puts them when there is one.
-
-    Args:
-        producer: Has no ring between its detach and attach.
-    """
-
-    def __init__(self, producer: Producer) -> None:
-        self._producer = producer
-        self._lines: deque[tuple[bytes, int]] = deque()
-        self._bytes = 0
-        self._over = False
-        producer.late = self._take
-
-    def put(self) -> None:
-        """Put what was taken; nothing is taken any more."""
-        if self._producer.late == self._take:
-            # it did not start again: what comes is counted
-            self._producer.late = None
-        self._over = True
-        self._empty()
-
-    def _take(self, line: bytes, level: int) -> bool:
-        if self._bytes > MAX_KEPT_BYTES:
-            return False
-        self._bytes += len(line)
-        self._lines.append((line, level))
-        if self._over:
-            # a thread that was on its way here
-            self._empty()
-        return True
-
-    def _empty(self) -> None:
-        while True:
-            try:
-                line, level = self._lines.popleft()
-            except IndexError:
-                return
-            self._producer.put(line, level)

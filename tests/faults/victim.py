@@ -18,13 +18,12 @@ import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from board import CALLS, FLUSHED, Board
 
 import asynclog
 
-PATIENCE: Final = 60.0
 Step = Callable[[], object]
 
 
@@ -35,7 +34,12 @@ class Source:
         board: Where it counts them.
         at: Its place there.
         name: What its records say of it.
+
+    Attributes:
+        over: Whether all sources are silent from now on.
     """
+
+    over: ClassVar[bool] = False
 
     def __init__(self, board: Board, at: int, name: int) -> None:
         self._board = board
@@ -46,6 +50,8 @@ class Source:
 
     def __call__(self, *_: object) -> None:
         """Log one record."""
+        if self.over:
+            return
         self._log.info("working", n=next(self._numbers))
         self._returned.append(None)
         self.settle()
@@ -130,13 +136,14 @@ def main() -> None:
     sinks = [asynclog.JsonlFile(**options["file"])]
     asynclog.start_sync(run_dir, sinks=sinks, **options["settings"])
     sources = [Source(board, at, options["first"] + at) for at in range(board.ranks)]
+    stops = options["leaves"] == "by a stop"
     gc.set_threshold(50)
     habits = zip(options["habits"], sources[options["threads"] :], strict=True)
     steps = [step for name, source in habits if (step := HABITS[name](source)) is not None]
 
     def work(source: Source, steps: list[Step]) -> None:
         for number in itertools.count(1):
-            if board.over:
+            if board.over and (source is sources[0] or stops):
                 return
             source()
             for step in steps:
@@ -157,11 +164,11 @@ def main() -> None:
     work(sources[0], steps)
     if options["leaves"] == "by an exception":
         raise RuntimeError("as it was told")
-    if options["leaves"] == "without a stop":
+    if not stops:
         return
-    signal.setitimer(signal.ITIMER_REAL, 0)
     for thread in others:
         thread.join()
+    Source.over = True
     report = asynclog.stop_sync()
     for source in sources:
         source.settle()
