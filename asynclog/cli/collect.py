@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from .._settings import AnySink
     from ..distributed.nats.collect import Collected, Collection
+    from ..distributed.nats.serve import OwnServer
 
 EPILOG = """\b
 Examples:
@@ -90,7 +91,7 @@ def collect(
     from ..sinks.nats import Nats
 
     sinks = _sinks(kinds, per_rank, console_level, ranks)
-    settings = Nats(server)
+    settings, own = Nats(server), None
     with ExitStack() as stack:
         if serve:
             own = OwnServer(settings.addresses()[0], run_dir)
@@ -102,7 +103,7 @@ def collect(
             stack.callback(loggers.leave)
         expected = launcher is not None
         collection = Collection(settings, run, run_dir, sinks, once=once, expected=expected)
-        status = _say(_run(collection, launcher), run_dir)
+        status = _say(_run(collection, own, launcher), run_dir)
     ctx.exit(status)
 
 
@@ -122,7 +123,7 @@ def _sinks(kinds: tuple[str, ...], per_rank: bool, console_level: str, ranks: st
     return sinks
 
 
-def _run(collection: Collection, launcher: int | None) -> Collected:
+def _run(collection: Collection, own: OwnServer | None, launcher: int | None) -> Collected:
     import anyio
 
     from ..distributed.nats.beside import until_over
@@ -143,6 +144,8 @@ def _run(collection: Collection, launcher: int | None) -> Collected:
                 tasks.cancel_scope.cancel()
 
             await tasks.start(finish_at_signals)
+            if own is not None:
+                tasks.start_soon(own.keep_up)
             await tasks.start(collect)
             if launcher is not None:
                 collection.complete(await until_over(launcher))

@@ -84,6 +84,16 @@ class Machines:
         found = records_of(self.collected if run_dir is None else run_dir)
         return [record["n"] for record in found if record.get("node") == node]
 
+    def server(self) -> int:
+        """Return the process of the server: a grandchild of the launcher."""
+        parents = [self.launchers[0].pid]
+        while parents:
+            for child in _children(parents.pop()):
+                if b"nats-server" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[0]:
+                    return child
+                parents.append(child)
+        raise AssertionError("there is no server")
+
     def is_free(self) -> bool:
         """Say whether nobody listens any more."""
         try:
@@ -103,6 +113,13 @@ class Machines:
 
     def _said(self, node: int) -> Path:
         return self._directory / f"said{node}"
+
+
+def _children(process: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{process}/task").iterdir():
+        found += map(int, (task / "children").read_text().split())
+    return found
 
 
 @pytest.fixture
@@ -148,14 +165,21 @@ def test_interrupt(machines: Machines) -> None:
     assert found == [*range(len(found))]
 
 
-def test_killed_launcher(machines: Machines) -> None:
-    """Who goes on in its place has the collection go on; it ends with the job, and the server."""
+def test_kills(machines: Machines) -> None:
+    """A launcher that is killed is replaced, a server too: all records are there, each once.
+
+    The collection ends with the job, and the server with it.
+    """
     machines.start(0)
     eventually(lambda: machines.numbers(0), "a record")
-    machines.launchers[0].kill()
+    server = machines.server()
+    for killed in (machines.launchers[0].pid, server):
+        os.kill(killed, signal.SIGKILL)
+    eventually(lambda: "is started again" in machines.said(0), "another server")
     before = len(machines.numbers(0))
-    eventually(lambda: len(machines.numbers(0)) > before, "a record after the kill")
+    eventually(lambda: len(machines.numbers(0)) > before, "a record after the kills")
     machines.stop(0).touch()
+    eventually(lambda: "new records of" in machines.said(0), "the end of the collection")
     eventually(machines.is_free, "the end of the server")
     assert machines.numbers(0) == machines.numbers(0, machines.run_dir(0))
 

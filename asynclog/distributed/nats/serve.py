@@ -5,13 +5,12 @@ It is a child of the receiver, ends with it, and keeps its streams in the run di
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from ipaddress import ip_address
@@ -19,6 +18,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+import anyio
+
+from ..._complain import complain
 from ...exceptions import AsynclogError, SettingError
 from ...sinks.rotation import make_directories
 
@@ -26,8 +28,15 @@ DIRECTORY: Final = Path(".asynclog") / "nats"
 """Where in the run directory it keeps its streams and its log."""
 START_TIMEOUT: Final = 30.0
 STOP_TIMEOUT: Final = 10.0
-_PR_SET_PDEATHSIG: Final = 1
-"""From prctl(2)."""
+LOOK: Final = 1.0
+"""Seconds between looks whether it still runs."""
+_END_WITH_PARENT: Final = (
+    # PR_SET_PDEATHSIG, from prctl(2)
+    "import ctypes, os, signal, sys; ctypes.CDLL(None).prctl(1, signal.SIGTERM); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
+"""What sees to it in the process that becomes the server; between fork and exec, nothing may run
+in a process with threads."""
 
 
 class ServeError(AsynclogError):
@@ -92,15 +101,15 @@ class OwnServer:
         config = os.memfd_create("nats-server.conf")
         try:
             os.write(config, self._config().encode())
+            command = [program, "-c", f"/dev/fd/{config}"]
             self._process = subprocess.Popen(
-                [program, "-c", f"/dev/fd/{config}"],
+                [sys.executable, "-I", "-S", "-c", _END_WITH_PARENT, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 pass_fds=[config],
                 # Ctrl-C is for us: what comes until then is still received
                 start_new_session=True,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 - there is no other thread yet
             )
             self._wait()
         except BaseException:
@@ -108,6 +117,20 @@ class OwnServer:
             raise
         finally:
             os.close(config)
+
+    async def keep_up(self) -> None:
+        """Start it again whenever it has ended, until cancelled.
+
+        To be called in the thread that has started it, with which it ends.
+        """
+        while True:
+            await anyio.sleep(LOOK)
+            if self._process is None or self._process.poll() is not None:
+                complain("nats-server has ended, and is started again", kind="server")
+                try:
+                    self.start()
+                except (ServeError, OSError) as error:
+                    complain(str(error), kind="no server")
 
     def stop(self) -> None:
         """End it; its streams stay."""
@@ -217,7 +240,3 @@ def _access(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _is_loopback(host: str) -> bool:
     return ip_address(host).is_loopback if _is_address(host) else host == "localhost"
-
-
-def _end_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
