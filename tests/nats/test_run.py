@@ -184,6 +184,15 @@ def test_kills(machines: Machines) -> None:
     assert machines.numbers(0) == machines.numbers(0, machines.run_dir(0))
 
 
+def _own_name() -> str:
+    name = socket.gethostname()
+    try:
+        socket.getaddrinfo(name, None)
+    except OSError:
+        pytest.skip("needs a machine that knows its own name")
+    return name
+
+
 def _refused(machines: Machines, **environment: str) -> str:
     done = subprocess.run(
         machines.command(0, sys.executable, "-c", "open('started', 'w')"),
@@ -210,7 +219,7 @@ def test_nothing_runs_uncollected(machines: Machines, tmp_path: Path) -> None:
 def test_open_to_everybody(machines: Machines) -> None:
     """A server that others can reach needs a secret."""
     command = machines.command(0, "true")
-    command[command.index("--nats") + 1] = f"nats://0.0.0.0:{machines.port}"
+    command[command.index("--nats") + 1] = f"nats://{_own_name()}:{machines.port}"
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, machines.collected.exists()) == (2, False)
     assert "Set NATS_TOKEN to a secret" in done.stderr
@@ -242,15 +251,15 @@ def test_where_to_listen(address: str, place: str | None) -> None:
 
 def test_where_a_name_listens() -> None:
     """A name stands for all addresses of its machine: it may lead to the loopback alone."""
-    name = socket.gethostname()
-    try:
-        socket.getaddrinfo(name, None)
-    except OSError:
-        pytest.skip("needs a machine that knows its own name")
-    assert place_to_listen(f"nats://{name}:4223") in ("nats://0.0.0.0:4223", "nats://[::]:4223")
+    assert place_to_listen(f"nats://{_own_name()}:4223") in (
+        "nats://0.0.0.0:4223",
+        "nats://[::]:4223",
+    )
 
 
 def test_no_machine() -> None:
-    """A name that leads nowhere is an error at once."""
+    """A name that leads nowhere is an error, and so is what any machine would take for itself."""
+    with pytest.raises(SettingError, match="must be the address at which other machines"):
+        place_to_listen("nats://0.0.0.0:4222")
     with pytest.raises(SettingError, match="server must name a machine"):
-        place_to_listen("nats://no-such-machine.invalid:4222")
+        place_to_listen("nats://no-such-machine.invalid:4222", patience=0)

@@ -28,6 +28,8 @@ DIRECTORY: Final = Path(".asynclog") / "nats"
 """Where in the run directory it keeps its streams and its log."""
 START_TIMEOUT: Final = 30.0
 STOP_TIMEOUT: Final = 10.0
+NAME_TIMEOUT: Final = 60.0
+"""Seconds to wait until a machine's name is known: where pods come and go, it may come late."""
 LOOK: Final = 1.0
 """Seconds between looks whether it still runs."""
 _END_WITH_PARENT: Final = (
@@ -188,30 +190,47 @@ class OwnServer:
             raise ServeError(f"nats-server cannot serve {self.url}: see {log}")
 
 
-def place_to_listen(url: str) -> str | None:
+def place_to_listen(url: str, patience: float = NAME_TIMEOUT) -> str | None:
     """Return where a server listens that others reach at an address, None on another machine.
 
     A name stands for all addresses of the machine: its own name often leads to the loopback alone.
 
     Args:
         url: What the others connect to.
+        patience: Seconds to wait until the machine is known.
 
     Raises:
-        SettingError: There is no such machine.
+        SettingError: There is no such machine, or any could be meant.
     """
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or 4222
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        rule = f"must name a machine ({error.strerror})"
-        raise SettingError("server", rule, url) from None
-    ours = [family for family, _, _, _, address in found if _is_ours(family, str(address[0]))]
+    if _is_address(host) and ip_address(host).is_unspecified:
+        rule = "must be the address at which other machines reach this one"
+        raise SettingError("server", rule, url)
+    found = _addresses(host, url, patience)
+    ours = [family for family, address in found if _is_ours(family, address)]
     if not ours:
         return None
     if host == "localhost" or _is_address(host):
         return url
     return f"nats://{'0.0.0.0' if socket.AF_INET in ours else '[::]'}:{port}"
+
+
+def _addresses(host: str, url: str, patience: float) -> list[tuple[int, str]]:
+    deadline = time.monotonic() + patience
+    waiting = False
+    while True:
+        try:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            return [(family, str(address[0])) for family, _, _, _, address in found]
+        except OSError as error:
+            if time.monotonic() >= deadline:
+                rule = f"must name a machine ({error.strerror})"
+                raise SettingError("server", rule, url) from None
+            if not waiting:
+                complain(f"{host}: {error.strerror}; trying for {patience:.0f} s")
+                waiting = True
+        time.sleep(LOOK)
 
 
 def _is_ours(family: int, address: str) -> bool:
