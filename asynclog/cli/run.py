@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,7 +89,8 @@ def run(
 
     sinks, beside = declared(kinds), None
     if directory is not None:
-        beside = _beside(server, run_dir, directory, kinds, handlers)
+        environment = os.environ if level is None else {**os.environ, "ASYNCLOG_LEVEL": level}
+        beside = _beside(server, run_dir, directory, kinds, handlers, environment)
         # they get what is collected, there where it is
         sinks, handlers = [], NONE
     if server is not None:
@@ -110,7 +113,12 @@ def run(
 
 
 def _beside(
-    server: str | None, run_dir: Path | None, directory: Path, kinds: tuple[str, ...], handlers: str
+    server: str | None,
+    run_dir: Path | None,
+    directory: Path,
+    kinds: tuple[str, ...],
+    handlers: str,
+    environment: Mapping[str, str],
 ) -> Beside | None:
     from .._settings import Settings
     from ..distributed.nats.beside import Beside
@@ -121,4 +129,4 @@ def _beside(
     own = Settings.read(run_dir, default_sinks=()).run_dir
     options = [f"--sink={kind}" for kind in kinds]
     options.append(f"--handlers={handlers}")
-    return Beside.here(Nats(server).addresses(), own, directory, options)
+    return Beside.here(Nats(server).addresses(), own, directory, options, environment)

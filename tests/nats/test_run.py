@@ -26,6 +26,7 @@ node, stop, status = int(sys.argv[1]), pathlib.Path(sys.argv[2]), int(sys.argv[3
 log, number = asynclog.get_logger("app"), 0
 while number < 20 or not stop.exists():
     log.info("hello", node=node, n=number)
+    log.debug("details")
     number += 1
     time.sleep(0.01)
 log.log_metrics({"count": number}, step=node)
@@ -63,13 +64,16 @@ class Machines:
         """Return the file that ends a machine's program."""
         return self._directory / f"stop{node}"
 
-    def start(self, node: int, *, status: int = 0, options: tuple[str, ...] = ()) -> None:
+    def start(
+        self, node: int, *, status: int = 0, options: tuple[str, ...] = (), **environment: str
+    ) -> None:
         """Start a machine's launcher, with a program that logs until it is stopped."""
         program = [sys.executable, str(self.program), str(node), str(self.stop(node)), str(status)]
         with self._said(node).open("wb") as said:
             self.launchers.append(
                 subprocess.Popen(
                     self.command(node, *program, options=options),
+                    env={**os.environ, **environment},
                     stdin=subprocess.DEVNULL,
                     stderr=said,
                 )
@@ -133,7 +137,8 @@ def machines(tmp_path: Path) -> Iterator[Machines]:
 def test_two_machines(machines: Machines) -> None:
     """The first one waits for the other, has all of both once, and ends as its command has."""
     csv = '{"kind": "metrics_csv", "path": "m.csv"}'
-    machines.start(0, status=3, options=("--sink", csv))
+    options = "--sink", csv, "--level", "DEBUG"
+    machines.start(0, status=3, options=options, ASYNCLOG_LOG_DIR="texts")
     machines.start(1)
     eventually(lambda: machines.numbers(0) and machines.numbers(1), "a record of both")
     machines.stop(0).touch()
@@ -146,9 +151,12 @@ def test_two_machines(machines: Machines) -> None:
     for node in (0, 1):
         found = machines.numbers(node)
         assert found == [*range(len(found))] == machines.numbers(node, machines.run_dir(node))
-    # the sink is that of all machines
+    # sinks and handlers are those of all machines
     assert len((machines.collected / "m.csv").read_text().splitlines()) == 1 + 2
     assert not (machines.run_dir(0) / "m.csv").exists()
+    text = "".join(path.read_text() for path in Path("texts").rglob("*.log"))
+    assert text.count("hello") == len(machines.numbers(0)) + len(machines.numbers(1))
+    assert text.count("details") == len(machines.numbers(0))
 
 
 def test_interrupt(machines: Machines) -> None:

@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +41,7 @@ class Beside:
         run: Name of the run.
         directory: Where to collect it.
         options: Further arguments of `asynclog collect`.
+        environment: Its environment.
 
     Attributes:
         publisher: What this machine publishes with.
@@ -49,7 +50,15 @@ class Beside:
         SettingError: The server cannot listen there for everybody, or would be open to all.
     """
 
-    def __init__(self, url: str, run: str, directory: Path, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        url: str,
+        run: str,
+        directory: Path,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._environment = environment
         self._directory = directory
         server = OwnServer(url, directory)
         self.publisher: Nats = Nats(server.url)
@@ -61,7 +70,12 @@ class Beside:
 
     @classmethod
     def here(
-        cls, addresses: Sequence[str], run_dir: Path, directory: Path, options: Sequence[str] = ()
+        cls,
+        addresses: Sequence[str],
+        run_dir: Path,
+        directory: Path,
+        options: Sequence[str] = (),
+        environment: Mapping[str, str] = os.environ,
     ) -> Beside | None:
         """Return the collection, None when the address is that of another machine.
 
@@ -70,6 +84,7 @@ class Beside:
             run_dir: The run directory of this machine, whose name is the run's.
             directory: Where to collect.
             options: Further arguments of `asynclog collect`.
+            environment: Its environment.
 
         Raises:
             SettingError: The directory is this machine's own, or the address is none to serve.
@@ -82,7 +97,9 @@ class Beside:
             rule = "must be another directory than that of this machine's own run"
             raise SettingError("--collect", rule, str(directory))
         url = place_to_listen(addresses[0])
-        return None if url is None else cls(url, run_dir.name, directory, options)
+        if url is None:
+            return None
+        return cls(url, run_dir.name, directory, options, environment)
 
     def start(self) -> None:
         """Start it; return when the server can be reached and the sinks are open.
@@ -96,6 +113,7 @@ class Beside:
                 self._process = subprocess.Popen(
                     [*self._command, "--beside", str(theirs.fileno())],
                     stdin=subprocess.DEVNULL,
+                    env=self._environment,
                     pass_fds=[theirs.fileno()],
                     start_new_session=True,
                 )
