@@ -140,7 +140,9 @@ class StartedRun:
         if self.process != os.getpid():
             return drain_as_guest(ring, deadline), None
         if host.hosts():
-            run = self._drain_as_host(ring, deadline) or Tally()
+            own = Tally.of(ring)
+            run = (self._drain_as_host(ring, deadline) or Tally()).copy()
+            run.catch_up(own)
             return run, run
         host.wake()
         tally = drain_as_guest(ring, deadline)

@@ -79,6 +79,21 @@ class Tally:
             tally.dropped[reason] += count
         return tally
 
+    def catch_up(self, ring: Tally) -> None:
+        """Take in what was logged after a collector that stands still counted the last time.
+
+        Args:
+            ring: What the ring of this process knows of itself.
+        """
+        missed = ring.accepted - self.accepted
+        if missed > 0:
+            lost = ring.dropped - self.dropped
+            if lost.total() <= missed:
+                self.dropped += lost
+                self.waiting -= lost.total()
+            self.accepted += missed
+            self.waiting += missed
+
     def settle(self, report: Report) -> None:
         """Take for written what waited before the end, but for what the report says is not."""
         left = min(self.waiting, report.dropped.get("unwritten", 0))
