@@ -173,6 +173,19 @@ def test_interrupt(machines: Machines) -> None:
     assert found == [*range(len(found))]
 
 
+def test_interrupt_while_others_are_waited_for(machines: Machines) -> None:
+    """Ctrl-C after the command has ended waits no longer; the exit status is the command's."""
+    for node in (0, 1):
+        machines.start(node, status=4)
+    eventually(lambda: machines.numbers(0) and machines.numbers(1), "a record of both")
+    machines.stop(0).touch()
+    eventually(lambda: "waiting for" in machines.said(0), "the end of the first")
+    machines.launchers[0].send_signal(signal.SIGINT)
+    assert machines.launchers[0].wait(PATIENCE) == 4
+    assert machines.is_free()
+    assert "not waited for: " in machines.said(0)
+
+
 def test_kills(machines: Machines) -> None:
     """A launcher that is killed is replaced, a server too: all records are there, each once.
 

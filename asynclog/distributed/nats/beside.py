@@ -170,12 +170,15 @@ async def until_over(descriptor: int) -> float:
     Returns:
         Seconds to wait at most for machines that still publish.
     """
-    with socket.socket(fileno=descriptor) as launcher:
+    launcher = socket.socket(fileno=descriptor)
+    try:
         launcher.setblocking(False)
         loop = asyncio.get_running_loop()
-        try:
-            await loop.sock_sendall(launcher, READY)
-            said = await loop.sock_recv(launcher, 64)
-        except ConnectionError:
-            said = b""
+        await loop.sock_sendall(launcher, READY)
+        said = await loop.sock_recv(launcher, 64)
+    except ConnectionError:
+        said = b""
+    finally:
+        # stays open: its end is that of this process
+        launcher.detach()
     return float(said) if said.strip().isdigit() else PATIENCE
