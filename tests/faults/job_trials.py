@@ -16,18 +16,18 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .board import KINDS, Board
+from .board import KINDS, Board, compare, faults_in
+from .trial import PATIENCE, wait_for
 
 HERE = Path(__file__).parent
 LAUNCHER = [sys.executable, "-m", "asynclog.cli", "run"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
-PATIENCE = 60.0
 RANKS = 4
 RECORDS = 1500
 MEMORY = 96 << 20
@@ -43,21 +43,8 @@ CAUSES = {
 """Ways to die, and what the report says of each."""
 
 
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    """Wait until something has come true.
-
-    Raises:
-        TimeoutError: It has not within a minute.
-    """
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(what)
-        time.sleep(0.005)
-
-
 @contextmanager
-def memory_group() -> Iterator[str | None]:
+def memory_group() -> Generator[str | None, None, None]:
     """Make a control group with a limit on memory; None where that is not allowed."""
     name = f"asynclog-{os.getpid()}"
     for parent, limit in (
@@ -122,7 +109,7 @@ class Round:
     group: str | None = None
     torchrun: bool = False
     records: int = RECORDS
-    early: dict[str, Any] = field(default_factory=dict)
+    early: dict[str, Any] = field(default_factory=dict[str, Any])
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
@@ -262,37 +249,38 @@ class Round:
 
     def count(self, *, printed: bool = True) -> Counter[str]:
         """Compare the files with what was acknowledged; printed lines if they are to be there."""
-        counts: Counter[str] = Counter(rounds=1)
-        seen: dict[tuple[int, str], list[int]] = {}
-        for event in events(self.run_dir):
-            if event is None:
-                counts["torn"] += 1
-                continue
-            if event.get("kind") == "output" and event["event"].startswith("line "):
-                kind, number = "line", event["event"].removeprefix("line ")
-                if not number.isdecimal():
-                    counts["spliced"] += 1
-                    continue
-                seen.setdefault((event["rank"], kind), []).append(int(number))
-            elif event.get("logger") in KINDS:
-                seen.setdefault((event["rank"], event["logger"]), []).append(event["n"])
-        for rank in range(RANKS):
-            for at, kind in enumerate(KINDS):
-                numbers = seen.get((rank, kind), [])
-                said = self.board.acknowledged(rank, at)
-                counts["disordered"] += numbers != sorted(numbers)
-                counts["doubled"] += len(numbers) - len(set(numbers))
-                # the call that was under way may be there
-                counts["invented"] += sum(number > said for number in set(numbers))
-                missing = said - len({number for number in numbers if number < said})
-                if kind == "line":
-                    counts["printed"] += said
-                    counts["printed_lost"] += missing
-                    counts["lost"] += missing if printed else 0
-                else:
-                    counts["acknowledged"] += said
-                    counts["lost"] += missing
+        files = [*self.run_dir.glob("events*.jsonl*")]
+        spliced = 0
+
+        def identify_line(event: dict[str, Any]) -> tuple[tuple[int, str], int] | None:
+            nonlocal spliced
+            if event.get("kind") != "output" or not event["event"].startswith("line "):
+                return None
+            number = event["event"].removeprefix("line ")
+            if number.isdecimal():
+                return (event["rank"], "line"), int(number)
+            spliced += 1
+            return None
+
+        counts = compare(files, self._acknowledged("own", "std"), identify_record)
+        lines = compare(files, self._acknowledged("line"), identify_line)
+        for name in ("doubled", "disordered", "invented"):
+            counts[name] += lines[name]
+        counts["lost"] += lines["lost"] if printed else 0
+        counts.update(
+            trials=1,
+            spliced=spliced,
+            printed=lines["acknowledged"],
+            printed_lost=lines["lost"],
+        )
         return counts
+
+    def _acknowledged(self, *kinds: str) -> dict[tuple[int, str], int]:
+        return {
+            (rank, kind): self.board.acknowledged(rank, KINDS.index(kind))
+            for rank in range(RANKS)
+            for kind in kinds
+        }
 
     def misreported(self) -> list[str]:
         """Return what is wrong with the crash reports: the early one and the last one."""
@@ -324,15 +312,10 @@ class Round:
         return [f"the last words are {found}, not {newest}"]
 
 
-def events(run_dir: Path) -> Iterator[dict[str, Any] | None]:
-    """Yield every line of a run's files, None for one that is no JSON."""
-    for path in sorted(run_dir.glob("events*.jsonl*")):
-        for line in path.read_bytes().split(b"\n"):
-            if line:
-                try:
-                    yield json.loads(line)
-                except ValueError:
-                    yield None
+def identify_record(event: dict[str, Any]) -> tuple[tuple[int, str], int] | None:
+    """Return rank, kind and number of a record of a rank."""
+    kind = event.get("logger")
+    return ((event["rank"], kind), event["n"]) if kind in KINDS else None
 
 
 def everything_dies(directory: Path, randomness: random.Random) -> Counter[str]:
@@ -390,14 +373,6 @@ def one_rank_dies(
     return counts, job
 
 
-FAULTS = ("lost", "doubled", "torn", "spliced", "disordered", "invented", "misreported")
-
-
-def faults_in(counts: Counter[str]) -> dict[str, int]:
-    """Return what must not be, if there is any."""
-    return {name: counts[name] for name in FAULTS if counts[name]}
-
-
 def main(arguments: Sequence[str]) -> None:
     """Run some rounds of one fault."""
     way, rounds = arguments[0], int(arguments[1])
@@ -417,7 +392,7 @@ def main(arguments: Sequence[str]) -> None:
             counts, job = one_rank_dies(Path(directory), way, randomness, torchrun=torchrun)
             total += counts
             seconds.append(job.seconds)
-    result = {"way": way, **total, "faults": faults_in(total)}
+    result: dict[str, Any] = {"way": way, **total, "faults": faults_in(total)}
     if seconds:
         result["report_seconds"] = [min(seconds), statistics.median(seconds), max(seconds)]
     print(json.dumps(result))

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import mmap
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from board import CALLS, Board, compare
 
 import asynclog
 from asynclog.collector.recovery import recover
@@ -28,16 +27,7 @@ from asynclog.collector.recovery import recover
 TARGETS = ("process", "collector", "both", "rotation", "recovery")
 
 
-class Acknowledged:
-    """One counter per thread in memory that outlives the victim."""
-
-    def __init__(self, threads: int) -> None:
-        self._map = mmap.mmap(-1, mmap.PAGESIZE)
-        self.counts = memoryview(self._map).cast("Q")
-        self.threads = threads
-
-
-def victim(run_dir: Path, acknowledged: Acknowledged, options: dict[str, Any]) -> None:
+def victim(run_dir: Path, board: Board, options: dict[str, Any]) -> None:
     """Log numbered records from some threads for ever."""
     sink = asynclog.JsonlFile(max_bytes=options["max_bytes"], backups=1000)
     # A dropped record would count as lost here: wait for room as long as a new collector needs.
@@ -55,7 +45,7 @@ def victim(run_dir: Path, acknowledged: Acknowledged, options: dict[str, Any]) -
         while True:
             log.info("working", n=number)
             number += 1
-            acknowledged.counts[thread] = number
+            board.acknowledge(thread, CALLS, number)
             if number % 50 == 0:
                 time.sleep(0.0005)
 
@@ -120,23 +110,10 @@ def alive(pid: int) -> bool:
         return False
 
 
-def records(run_dir: Path) -> Iterator[dict[str, Any] | None]:
-    """Yield every line of a run's files, None for one that is no JSON."""
-    for path in run_dir.glob("events*.jsonl*"):
-        for line in path.read_bytes().split(b"\n"):
-            if line:
-                try:
-                    yield json.loads(line)
-                except ValueError:
-                    yield None
-        if path.stat().st_size and not path.read_bytes().endswith(b"\n"):
-            yield None
-
-
-def wait_for_work(acknowledged: Acknowledged, pid: int) -> None:
+def wait_for_work(board: Board, pid: int) -> None:
     """Wait until every thread of the victim logs."""
     deadline = time.monotonic() + 30
-    while not all(acknowledged.counts[thread] for thread in range(acknowledged.threads)):
+    while not all(board.acknowledged(thread, CALLS) for thread in range(board.ranks)):
         if time.monotonic() > deadline or not alive(pid):
             raise TimeoutError("the victim does not log")
         time.sleep(0.001)
@@ -145,13 +122,13 @@ def wait_for_work(acknowledged: Acknowledged, pid: int) -> None:
 def one_trial(directory: Path, options: dict[str, Any], randomness: random.Random) -> Counter[str]:
     """Start a victim, kill what is to be killed, recover, count."""
     run_dir = directory / "run"
-    acknowledged = Acknowledged(options["threads"])
-    pid = fork(victim, run_dir, acknowledged, options)
+    board = Board.make(directory / "board", options["threads"])
+    pid = fork(victim, run_dir, board, options)
     target = options["target"]
     counts: Counter[str] = Counter(trials=1)
     collectors: list[int] = []
     try:
-        wait_for_work(acknowledged, pid)
+        wait_for_work(board, pid)
         time.sleep(randomness.uniform(0, 0.06))
         if options["collector"] == "process":
             collectors = collectors_of(run_dir)
@@ -182,26 +159,19 @@ def one_trial(directory: Path, options: dict[str, Any], randomness: random.Rando
     # A collector that was just being started sees to it by itself.
     while recover(run_dir).collected_elsewhere and time.monotonic() < deadline:
         time.sleep(0.01)
-    seen: Counter[tuple[int, int]] = Counter()
-    for record in records(run_dir):
-        if record is None:
-            counts["torn"] += 1
-        elif record.get("logger") == "victim":
-            seen[record["thread"], record["n"]] += 1
-    counts["files"] += len(list(run_dir.glob("events*.jsonl*")))
-    for thread in range(options["threads"]):
-        said = acknowledged.counts[thread]
-        counts["acknowledged"] += said
-        # The call that was under way may be there; what it acknowledged must be.
-        counts["lost"] += sum(not seen[thread, number] for number in range(said))
-        counts["invented"] += sum(t == thread and number > said for t, number in seen)
-    counts["doubled"] += sum(count - 1 for count in seen.values())
-    return counts
+    said = {thread: board.acknowledged(thread, CALLS) for thread in range(board.ranks)}
+    board.close()
+    return counts + compare(run_dir.glob("events*.jsonl*"), said, identify)
+
+
+def identify(event: dict[str, Any]) -> tuple[int, int] | None:
+    """Return thread and number of a record of the victim."""
+    return (event["thread"], event["n"]) if event.get("logger") == "victim" else None
 
 
 def main() -> None:
     """Run the trials that the first argument asks for."""
-    options = {
+    options: dict[str, Any] = {
         "trials": 10,
         "threads": 1,
         "target": "process",
@@ -216,20 +186,6 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as directory:
             total += one_trial(Path(directory), options, randomness)
     print(json.dumps(dict(total)))
-
-
-def run_trials(**options: Any) -> dict[str, int]:
-    """Run trials in a process of their own; return the counts."""
-    done = subprocess.run(
-        [sys.executable, __file__, json.dumps(options)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=1200,
-    )
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    return json.loads(done.stdout)
 
 
 if __name__ == "__main__":
