@@ -41,19 +41,21 @@ def _as_host() -> list[str]:
 
 
 class Job:
-    """Three machines with four ranks each, what is between them, and who receives."""
+    """Three machines with four ranks each, what is between them, and who receives.
 
-    def __init__(self, directory: Path, server: Server, link: Link) -> None:
+    Each has a name, and an address of its own at which it reaches the server.
+    """
+
+    def __init__(self, directory: Path, server: Server) -> None:
         self.server = server
-        self.link = link
+        self.links = [Link(server.port, f"127.0.0.{2 + number}") for number in range(3)]
         self.stop = directory / "stop"
         self.command = Command(server.url, "job", directory / "collected")
         self.run_dirs = [directory / f"node{number}" for number in range(3)]
         as_host = _as_host()
         self.machines: list[subprocess.Popen[bytes]] = []
         for number, run_dir in enumerate(self.run_dirs):
-            url = link.url if number == 2 else server.url
-            arguments = [run_dir, url, number * RANKS, RANKS, self.stop]
+            arguments = [run_dir, self.links[number].url, number * RANKS, RANKS, self.stop]
             rename = ["sh", "-c", 'hostname "$0" && exec "$@"', f"node{number}"]
             node = [sys.executable, str(Path(__file__).with_name("node.py"))]
             self.machines.append(subprocess.Popen([*as_host, *rename, *node, *map(str, arguments)]))
@@ -85,11 +87,15 @@ class Job:
         for process in [*self.machines, self.receiver]:
             process.kill()
             process.wait()
+        for link in self.links:
+            link.close()
 
     def _link(self) -> None:
-        self.link.cut()
-        self._go_on(self.run_dirs[2])
-        self.link.restore()
+        for link in self.links[1:]:
+            link.cut()
+        self._go_on(*self.run_dirs[1:])
+        for link in self.links[1:]:
+            link.restore()
 
     def _server(self) -> None:
         self.server.kill()
@@ -126,11 +132,11 @@ def _size(run_dir: Path) -> int:
 
 
 @pytest.fixture
-def job(tmp_path: Path, server: Server, link: Link) -> Iterator[Job]:
+def job(tmp_path: Path, server: Server) -> Iterator[Job]:
     """Return the job, running."""
     if shutil.which("unshare") is None:
         pytest.skip("needs unshare")
-    job = Job(tmp_path, server, link)
+    job = Job(tmp_path, server)
     yield job
     job.kill()
 
@@ -160,7 +166,7 @@ def _every_record_once(job: Job, faults: list[str]) -> None:
 
 
 def test_every_record_once(job: Job) -> None:
-    """Link cut, server, collector and receiver killed: every record of 12 ranks is there once."""
+    """Links cut, server, collector and receiver killed: every record of 12 ranks is there once."""
     _every_record_once(job, list(FAULTS))
 
 
