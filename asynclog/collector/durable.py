@@ -65,13 +65,14 @@ class DurableFile:
         if intent is not None:
             start = ring.tail
             stop = start + intent.length
-            path = self._file_for(ring.origin).find(intent.device, intent.inode)
+            file = self._file_for(ring.origin)
+            path = file.find(intent.device, intent.inode)
             kept = 0
             # Without the file, what was in it is gone as well: the lines are written again.
             if path is not None and stop <= ring.head:
                 self._outstanding = source
                 content = ring.read(start, stop)
-                kept = _finish(path, intent, content)
+                kept = _finish(path, intent, content, sync=file.fsync != "never")
                 if kept == intent.length:
                     ring.stored = intent.stored_after
                 elif kept:
@@ -165,26 +166,37 @@ def _is_record(line: bytes) -> bool:
         return False
 
 
-def _finish(path: Path, intent: Intent, content: bytes) -> int:
-    """Bring a file to the state after the write; return how many bytes of it are whole lines."""
+def _finish(path: Path, intent: Intent, content: bytes, *, sync: bool) -> int:
+    """Bring a file to the state after the write; return how many bytes of it are whole lines.
+
+    They are there for whoever reads the file, but not on the disk before it is synced: the
+    collector may have been killed between the write and that.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        size = os.fstat(descriptor).st_size
-        found = _read(descriptor, intent.offset, len(content))
-        common = _common_prefix(found, content)
-        if common in (0, len(content)):
-            # All of it is there, or nothing: then it is written like any other span, into
-            # whatever file is the right one by now.
-            return common
-        if size == intent.offset + common:
-            _append(descriptor, content[common:])
-            return len(content)
-        # Foreign bytes behind a torn piece: end the line, keep the whole ones before it.
-        if _read(descriptor, size - 1, 1) != b"\n":
-            _append(descriptor, b"\n")
-        return content.rfind(b"\n", 0, common) + 1
+        kept = _complete(descriptor, intent, content)
+        if kept and sync:
+            os.fsync(descriptor)
+        return kept
     finally:
         os.close(descriptor)
+
+
+def _complete(descriptor: int, intent: Intent, content: bytes) -> int:
+    size = os.fstat(descriptor).st_size
+    found = _read(descriptor, intent.offset, len(content))
+    common = _common_prefix(found, content)
+    if common in (0, len(content)):
+        # All of it is there, or nothing: then it is written like any other span, into
+        # whatever file is the right one by now.
+        return common
+    if size == intent.offset + common:
+        _append(descriptor, content[common:])
+        return len(content)
+    # Foreign bytes behind a torn piece: end the line, keep the whole ones before it.
+    if _read(descriptor, size - 1, 1) != b"\n":
+        _append(descriptor, b"\n")
+    return content.rfind(b"\n", 0, common) + 1
 
 
 def _read(descriptor: int, offset: int, length: int) -> bytes:

@@ -198,6 +198,26 @@ def test_broken_until_it_is_mounted_again(
 
 
 @pytest.mark.root
+@pytest.mark.parametrize("trials", [1, pytest.param(10, marks=pytest.mark.faults)])
+def test_killed_before_the_sync(image: Path, tmp_path: Path, enter: Enter, trials: int) -> None:
+    """With fsync, what a recovery has found in the file outlives a power cut, too."""
+    disk = tmp_path / "disk"
+    for number in range(trials):
+        directory, run_dir = tmp_path / str(number), disk / f"run-{number}"
+        around = strace(run_dir, f"signal=KILL:when={15 + number}", "fsync")
+        trial = Trial(directory, run_dir=run_dir, around=around, file={"fsync": "batch"})
+        with contextlib.ExitStack() as stack:
+            with mounted(disk, *loop(image)):
+                stack.enter_context(trial)
+                trial.wait()
+                trial.recover()
+                cut_power(disk)
+            stack.enter_context(mounted(disk, *loop(image)))
+            counts = trial.ended()
+        enter("SIGKILL between write and fsync, recovery, power cut", counts)
+
+
+@pytest.mark.root
 def test_frozen(image: Path, tmp_path: Path, enter: Enter) -> None:
     """Callers do not wait for a disk that hangs, nor does the stop; it is all there afterwards."""
     disk = tmp_path / "disk"
@@ -255,16 +275,15 @@ def test_file_size_limit(tmp_path: Path, enter: Enter) -> None:
     enter("file size limit (RLIMIT_FSIZE), short writes", counts)
 
 
-def strace(run_dir: Path, fault: str) -> list[str]:
-    """Return a command that injects something into writes to a run's file."""
+def strace(run_dir: Path, fault: str, calls: str = "write,writev") -> list[str]:
+    """Return a command that injects something into system calls on a run's file."""
     if not ran("strace", "-f", "--seccomp-bpf", "-e", "inject=chdir:error=EIO", "true"):
         pytest.skip("strace is not installed, or may not trace here")
-    file = str(run_dir / "events.jsonl")
-    calls = "write,writev"
-    return [
-        "strace", "-f", "--seccomp-bpf", "-qq", "-o", os.devnull,
-        "-P", file, "-e", f"trace={calls}", "-e", f"inject={calls}:{fault}",
-    ]  # fmt: skip
+    only = ["-P", str(run_dir / "events.jsonl"), "-e", f"trace={calls}"]
+    # quicker, but for signals
+    filters = [] if fault.startswith("signal") else ["--seccomp-bpf"]
+    options = ["-f", *filters, "-qq", "-o", os.devnull]
+    return ["strace", *options, *only, "-e", f"inject={calls}:{fault}"]
 
 
 @pytest.mark.parametrize(
