@@ -82,14 +82,16 @@ def in_finalisers(source: Source) -> Step:
 
 def in_weakref_callbacks(source: Source) -> Step:
     """Log from the callbacks of weak references, and from finalisers of weakref."""
-    references: set[weakref.ref[Cycle]] = set()
+    # by identity: what a reference leads to may be gone before it could be hashed
+    references: dict[int, weakref.ref[Cycle]] = {}
 
     def gone(reference: weakref.ref[Cycle]) -> None:
-        references.discard(reference)
+        references.pop(id(reference), None)
         source()
 
     def step() -> None:
-        references.add(weakref.ref(Cycle(), gone))
+        reference = weakref.ref(Cycle(), gone)
+        references[id(reference)] = reference
         weakref.finalize(Cycle(), source)
 
     return step
