@@ -90,6 +90,9 @@ def collect(
     from ..distributed.node_loggers import NodeLoggers, factory_of, made_by
     from ..sinks.nats import Nats
 
+    if launcher is not None:
+        # started where signals may be held back
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
     sinks = _sinks(kinds, per_rank, console_level, ranks)
     settings, own = Nats(server), None
     with ExitStack() as stack:

@@ -54,17 +54,22 @@ def launch(
     watch = make()
     check(command[0])
     if beside is None:
-        return exit_status(_run(command, watch, make).status)
-    beside.start()
+        return exit_status(_run(command, watch, make, lambda: None).status)
     try:
-        program = _run(command, watch, make)
+        beside.start()
+        program = _run(command, watch, make, beside.tend)
         beside.finish(hurry=program.hurry, interrupted=program.interrupted)
     finally:
         beside.end()
     return exit_status(program.status)
 
 
-def _run(command: Sequence[str], watch: Watch, make: Callable[[], Watch]) -> Program:
+def _run(
+    command: Sequence[str],
+    watch: Watch,
+    make: Callable[[], Watch],
+    look: Callable[[], object],
+) -> Program:
     """Run a command to its end, and report on it."""
     understudy = Understudy(partial(_go_on, make))
     try:
@@ -75,7 +80,7 @@ def _run(command: Sequence[str], watch: Watch, make: Callable[[], Watch]) -> Pro
             program.start(command, watch.environment(os.environ))
             watch.pid = program.pid
             understudy.runs(program.pid)
-            status = program.wait()
+            status = program.wait(look)
         finally:
             report = watch.finish(program.interrupted)
         watch.report(status, report.run_dir)

@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -114,8 +114,12 @@ class Program:
             os.close(self._err)
         self.pid = self._process.pid
 
-    def wait(self) -> int:
-        """Hand on signals until it ends; return its status, negative for a signal."""
+    def wait(self, look: Callable[[], object] = lambda: None) -> int:
+        """Hand on signals until it ends; return its status, negative for a signal.
+
+        Args:
+            look: Called whenever a process may have ended.
+        """
         assert self._process is not None
         for number in self._early:
             self.hurry |= number in OF_A_TERMINAL
@@ -123,6 +127,7 @@ class Program:
         while (status := self._process.poll()) is None:
             found = signal.sigwaitinfo({*self._signals, signal.SIGCHLD})
             self.hurry |= found.si_signo in OF_A_TERMINAL
+            look()
             if found.si_signo in self._signals and (self._own_group or found.si_code != SI_KERNEL):
                 self._pass_on(found.si_signo)
         # what has ended it may have come here as well, and not have been looked at

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 pytest.importorskip("nats")
 
 from asynclog import SettingError
+from asynclog.distributed.nats.beside import SHORT_LIFE
 from asynclog.distributed.nats.serve import place_to_listen
 
 from .conftest import PATIENCE, SERVER, eventually, records_of
@@ -93,7 +95,7 @@ class Machines:
         parents = [self.launchers[0].pid]
         while parents:
             for child in _children(parents.pop()):
-                if b"nats-server" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")[0]:
+                if any(word.endswith(b"/nats-server") for word in _words(child)):
                     return child
                 parents.append(child)
         raise AssertionError("there is no server")
@@ -117,6 +119,11 @@ class Machines:
 
     def _said(self, node: int) -> Path:
         return self._directory / f"said{node}"
+
+
+def _words(process: int) -> list[bytes]:
+    """Return the command line of a process."""
+    return Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
 
 
 def _children(process: int) -> list[int]:
@@ -187,18 +194,30 @@ def test_interrupt_while_others_are_waited_for(machines: Machines) -> None:
 
 
 def test_kills(machines: Machines) -> None:
-    """A launcher that is killed is replaced, a server too: all records are there, each once.
+    """Whatever is killed is replaced: server, collection, launcher. Each record is there once.
 
     The collection ends with the job, and the server with it.
     """
     machines.start(0)
-    eventually(lambda: machines.numbers(0), "a record")
-    server = machines.server()
-    for killed in (machines.launchers[0].pid, server):
-        os.kill(killed, signal.SIGKILL)
-    eventually(lambda: "is started again" in machines.said(0), "another server")
-    before = len(machines.numbers(0))
-    eventually(lambda: len(machines.numbers(0)) > before, "a record after the kills")
+    launcher = machines.launchers[0].pid
+
+    def go_on() -> None:
+        before = len(machines.numbers(0))
+        eventually(lambda: len(machines.numbers(0)) > before, "a record")
+
+    go_on()
+    started = time.monotonic()
+    os.kill(machines.server(), signal.SIGKILL)
+    eventually(lambda: "nats-server has ended, and is started again" in machines.said(0))
+    go_on()
+    [collection] = [each for each in _children(launcher) if b"collect" in _words(each)]
+    # one that lives for a moment only would not be started again
+    eventually(lambda: time.monotonic() > started + SHORT_LIFE)
+    os.kill(collection, signal.SIGKILL)
+    eventually(lambda: "was ended by SIGKILL: started again" in machines.said(0))
+    go_on()
+    os.kill(launcher, signal.SIGKILL)
+    go_on()
     machines.stop(0).touch()
     eventually(lambda: "new records of" in machines.said(0), "the end of the collection")
     eventually(machines.is_free, "the end of the server")

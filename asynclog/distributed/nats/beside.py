@@ -1,8 +1,7 @@
 """The collection of a job beside its launcher: a process of its own, which is also the server.
 
 It is `asynclog collect --serve`, in a session of its own, so that Ctrl-C is for the job. A socket
-says when it is ready and when the job is over; at its end, whoever held it being gone, it is over
-as well.
+says when it is ready and when the job is over; when all who hold it are gone, it is over as well.
 """
 
 from __future__ import annotations
@@ -14,7 +13,9 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,8 @@ from .serve import OwnServer, place_to_listen
 READY: Final = b"ready\n"
 PATIENCE: Final = 60.0
 """Seconds to wait for machines that still publish when the command has ended here."""
+SHORT_LIFE: Final = 3.0
+"""Seconds that a collection must have lived to be started again when it is killed."""
 _LOOK: Final = 0.1
 
 
@@ -66,7 +69,11 @@ class Beside:
         self._command += ["--run", run, "--run-dir", str(directory), "--console-level", "none"]
         self._command += options
         self._process: subprocess.Popen[bytes] | None = None
-        self._socket: socket.socket | None = None
+        self._started = 0.0
+        self._sockets = ExitStack()
+        # both ends are kept, for another process in its place
+        self._ours: socket.socket
+        self._theirs: socket.socket
 
     @classmethod
     def here(
@@ -104,24 +111,28 @@ class Beside:
     def start(self) -> None:
         """Start it; return when the server can be reached and the sinks are open.
 
+        It has to be ended in any case.
+
         Raises:
             NotCollectedError: They are not.
         """
-        self._socket, theirs = socket.socketpair()
-        try:
-            with theirs:
-                self._process = subprocess.Popen(
-                    [*self._command, "--beside", str(theirs.fileno())],
-                    stdin=subprocess.DEVNULL,
-                    env=self._environment,
-                    pass_fds=[theirs.fileno()],
-                    start_new_session=True,
-                )
-            if self._socket.recv(len(READY)) != READY:
+        self._ours, self._theirs = map(self._sockets.enter_context, socket.socketpair())
+        self._spawn()
+        while not select.select([self._ours], [], [], _LOOK)[0]:
+            if not self._lives():
                 raise NotCollectedError(f"nothing can be collected in {self._directory}: not run")
-        except BaseException:
-            self.end()
-            raise
+        self._ours.recv(len(READY))
+
+    def tend(self) -> None:
+        """Start it again if it was killed: it goes on where it was."""
+        if self._process is None or self._lives() or self._process.returncode >= 0:
+            return
+        soon = time.monotonic() < self._started + SHORT_LIFE
+        self._complain("not started again so soon" if soon else "started again")
+        if soon:
+            self._process = None
+        else:
+            self._spawn()
 
     def finish(self, *, hurry: bool, interrupted: Callable[[], bool]) -> None:
         """Let it take what is on its way, of other machines as well, and end.
@@ -130,35 +141,48 @@ class Beside:
             hurry: Whether to wait for no other machine.
             interrupted: Says whether to wait no longer for it.
         """
-        if self._process is None or self._socket is None:
+        if self._process is None:
             return
-        if self._process.poll() is None:
-            try:
-                self._socket.sendall(b"%d\n" % (0 if hurry else PATIENCE))
-            except OSError:
-                pass
-            asked = False
-            while not select.select([self._socket], [], [], _LOOK)[0]:
-                if interrupted():
-                    self._process.send_signal(signal.SIGKILL if asked else signal.SIGINT)
-                    asked = True
-        self._process.wait()
+        self._ours.sendall(b"%d\n" % (0 if hurry else PATIENCE))
+        asked = False
+        while self._lives(_LOOK):
+            if interrupted():
+                self._process.send_signal(signal.SIGKILL if asked else signal.SIGINT)
+                asked = True
         if self._process.returncode < 0:
-            name = signal.Signals(-self._process.returncode).name
-            complain(
-                f"the collection in {self._directory} was ended by {name}: what it has not got is "
-                "in the files of each machine"
-            )
-        self.end()
+            self._complain("what it has not got is in the files of each machine")
 
     def end(self) -> None:
         """End it at once, if it still runs."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self._lives():
             self._process.terminate()
             self._process.wait()
-        if self._socket is not None:
-            self._socket.close()
-        self._process = self._socket = None
+        self._process = None
+        self._sockets.close()
+
+    def _spawn(self) -> None:
+        self._started = time.monotonic()
+        self._process = subprocess.Popen(
+            [*self._command, "--beside", str(self._theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            env=self._environment,
+            pass_fds=[self._theirs.fileno()],
+            start_new_session=True,
+        )
+
+    def _lives(self, timeout: float = 0.0) -> bool:
+        """Say whether it runs, after that many seconds if it does."""
+        assert self._process is not None
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return True
+        return False
+
+    def _complain(self, text: str) -> None:
+        assert self._process is not None
+        name = signal.Signals(-self._process.returncode).name
+        complain(f"the collection in {self._directory} was ended by {name}: {text}")
 
 
 async def until_over(descriptor: int) -> float:

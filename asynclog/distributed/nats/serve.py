@@ -5,6 +5,7 @@ It is a child of the receiver, ends with it, and keeps its streams in the run di
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -30,6 +31,8 @@ START_TIMEOUT: Final = 30.0
 STOP_TIMEOUT: Final = 10.0
 NAME_TIMEOUT: Final = 60.0
 """Seconds to wait until a machine's name is known: where pods come and go, it may come late."""
+FREE_TIMEOUT: Final = 3.0
+"""Seconds to wait until nobody listens there: one that was ended may take a moment."""
 LOOK: Final = 1.0
 """Seconds between looks whether it still runs."""
 _END_WITH_PARENT: Final = (
@@ -167,12 +170,18 @@ class OwnServer:
         """
         host, port = self._address
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        try:
-            socket.create_server((host, port), family=family).close()
-        except OSError as error:
-            # Python says here what it was about
-            reason = str(error.strerror).partition(" (")[0]
-            raise ServeError(f"nats-server cannot listen on {host} port {port}: {reason}") from None
+        deadline = time.monotonic() + FREE_TIMEOUT
+        while True:
+            try:
+                return socket.create_server((host, port), family=family).close()
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE and time.monotonic() < deadline:
+                    time.sleep(0.1)
+                    continue
+                # Python says here what it was about
+                reason = str(error.strerror).partition(" (")[0]
+                text = f"nats-server cannot listen on {host} port {port}: {reason}"
+                raise ServeError(text) from None
 
     def _wait(self) -> None:
         assert self._process is not None
