@@ -45,7 +45,6 @@ def logs(level: Level) -> Callable[[F], F]:
         def method(self: BoundLogger, event: Any = None, /, *args: Any, **kw: Any) -> None:
             if self._gate.level > number:
                 return
-            line: bytes | None = None
             # No processor but the encoder, nothing to format, no name twice. Whatever else does
             # not fit, exceptions included, takes the ordinary path.
             try:
@@ -55,7 +54,7 @@ def logs(level: Level) -> Callable[[F], F]:
                         tail = encode_context(self, kw)
                     head = known_head(event) or new_head(event)
                     fields = with_contextvars(self, kw) if variables else kw
-                    rest = plain_dumps(fields, None, PLAIN_OPTIONS)[1:]
+                    rest = plain_dumps(fields, None, PLAIN_OPTIONS).removeprefix(b"{")
                     # 91 and 123 are brackets, and what is in them may be deep; null may be a NaN
                     if 91 in rest or 123 in rest or (108 in rest and rest.find(b"null") >= 0):
                         rest = fields_looked_at(self, fields)
@@ -68,13 +67,17 @@ def logs(level: Level) -> Callable[[F], F]:
                     line = b"".join((front, MICROS[micros], head, tail, rest))
                     if len(line) > SHORT and not fits(line, self._logger):
                         line = None
+                else:
+                    line = None
             except Exception:
                 line = None
             if line is None:
                 line = self._line(level, event, args, kw)
                 if line is None:
                     return
-            self._logger.put(line, number)
+            # a local name: looked up for a method call, an attribute that is no method takes longer
+            put = self._logger.put
+            put(line, number)
 
         method.__name__ = signature.__name__
         method.__qualname__ = signature.__qualname__

@@ -205,7 +205,7 @@ def quick_line(record: dict[str, Any], level: Level, outlet: Outlet) -> bytes | 
             fields, stamp = record.copy(), b""
             level, front = arranged(fields, level, outlet)
         head = level.heads.get(event) or level.head(event)
-        rest = plain_dumps(fields, None, PLAIN_OPTIONS)[1:]
+        rest = plain_dumps(fields, None, PLAIN_OPTIONS).removeprefix(b"{")
         # 91 and 123 are brackets, and what is in them may be deep; null may be a NaN
         if not (91 in rest or 123 in rest or (108 in rest and rest.find(b"null") >= 0)):
             tail = outlet.tail if fields else outlet.tail[:-1]

@@ -1,9 +1,14 @@
 """The call side of the ring: how a line gets in from any thread, signal handler or finaliser.
 
 There is no lock. A put computes everything first and then commits on *one source line without
-calls* (see :mod:`asynclog._atomic`), so nothing gets in between the check that ``head`` is still
-where it was and the store of the new one. ``tests/intake/test_commit.py`` shows it for every Python
-version in ``LOCK_FREE``; everywhere else the same put runs under a lock.
+calls* (see :mod:`asynclog._atomic`), so nothing gets in between the check that nobody has put
+anything meanwhile and the store that says that this line is in. ``tests/intake/test_commit.py``
+shows it for every Python version in ``LOCK_FREE``; everywhere else the same put runs under a lock.
+
+Where the next line goes is an index into the mapping, and the *int object* in ``_at`` tells one
+state from all others: each commit stores a new one, and whoever has computed a put holds the old
+one, so that it cannot come again. Comparing objects is cheaper than comparing positions, and an
+index, unlike a position, is an int of one digit, for which the interpreter has short cuts.
 """
 
 from __future__ import annotations
@@ -13,7 +18,8 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Final
+from mmap import mmap
+from typing import Final, TypeAlias
 
 from .._atomic import lines_are_atomic
 from .overflow import Overflow, report_late_call
@@ -37,6 +43,11 @@ ERROR: Final = 40
 
 DETACHED: Final = 1 << 62
 """A ``head`` beyond every limit: sends each put to the slow path."""
+
+Window: TypeAlias = tuple[mmap | bytearray, memoryview, int, int]
+"""Where lines go at present: the mapping of a ring, its header as words, the position of the
+mapping's index 0 in this lap, and the index up to which a line may go without a closer look. Each
+is exchanged as a whole, and together with ``_at`` when it is about another ring or another lap."""
 EARLY_RING_SIZE: Final = 256 * 1024
 """Room for what is logged before the pipeline starts."""
 
@@ -48,8 +59,13 @@ WAKE_NEVER: Final = 1 << 30
 _RENEW_TIMEOUT = 1.0
 """Seconds a thread of a forked child waits for another one to make the child's ring."""
 
-# Read instead of a ring's header after the end, by threads that still wait for room.
-_NOWHERE: Final = memoryview(bytes(HEADER_BYTES)).cast("Q")
+_CLOSED: Final = 0
+"""Edge of a window that needs a closer look at every line."""
+# In place of a ring after the end, for threads that still wait for room.
+_NOWHERE: Final[Window] = (bytearray(), memoryview(bytes(HEADER_BYTES)).cast("Q"), 0, _CLOSED)
+
+_WORDS, _LAP = 1, 2
+"""Their places in a window."""
 
 _live: weakref.WeakSet[Producer] = weakref.WeakSet()
 
@@ -69,19 +85,15 @@ class Producer:
 
     __slots__ = (
         "__weakref__",
+        "_at",
         "_child",
-        "_edge",
         "_in_renew",
         "_last_head",
-        "_mask",
         "_renewing",
-        "_size",
         "_started",
         "_stopped_drops",
-        "_words",
+        "_window",
         "accepted",
-        "data",
-        "head",
         "late",
         "overflow",
         "renew",
@@ -105,13 +117,15 @@ class Producer:
         self._last_head = 0
         ring = Ring.private(EARLY_RING_SIZE, Origin("", os.getpid()))
         self.ring: Ring | None = ring
-        self._words = ring.words
-        self.data: memoryview = ring.data
-        self._size = ring.size
-        self._mask = ring.size - 1
-        self._edge = ring.size - ring.size // 8
-        self.head: int = 0
+        self._at: int
+        self._window: Window
+        self._at, self._window = _entrance(ring, ring.size - ring.size // 8)
         _live.add(self)
+
+    @property
+    def head(self) -> int:
+        """Position behind the last line; :data:`DETACHED` or more when there is no ring."""
+        return self._window[_LAP] + self._at
 
     def put(self, line: bytes, level: int) -> bool:
         r"""Put one line into the ring.
@@ -123,15 +137,15 @@ class Producer:
         Returns:
             Whether the line was accepted; a line that was not is counted by reason.
         """
-        length = len(line)
-        head = self.head
-        end = head + length
-        if end <= self._edge:
-            at = head & self._mask
-            span = slice(at, at + length)
+        at = self._at
+        mapping, words, lap, edge = self._window
+        end = at + len(line)
+        if end <= edge:
+            span = slice(at, end)
+            head = lap + end
             accepted = self.accepted + 1
             # fmt: off
-            if self.head == head: self.data[span] = line; self.head = end; self._words[HEAD] = end; self._words[LINES] = self.accepted = accepted; return level < self.wake_level or self._wake()  # noqa: E501, E701, E702
+            if self._at is at: mapping[span] = line; self._at = end; words[HEAD] = head; words[LINES] = self.accepted = accepted; return level < self.wake_level or self._wake()  # noqa: E501, E701, E702
             # fmt: on
         return self._put_slowly(line, level)
 
@@ -185,7 +199,7 @@ class Producer:
 
     def _ready_to_put(self, line: bytes, level: int) -> bool | None:
         """Return None when there is a ring to put into, else what became of the line."""
-        if self.head < DETACHED:
+        if self._at < DETACHED:
             return None
         if self._child and self.renew is not None and self._renew_in_child(self.renew):
             return None
@@ -214,44 +228,52 @@ class Producer:
                 self._renewing = None
             return True
         deadline = time.monotonic() + _RENEW_TIMEOUT
-        while self.head >= DETACHED and time.monotonic() < deadline:
+        while self._at >= DETACHED and time.monotonic() < deadline:
             time.sleep(0.001)
-        return self.head < DETACHED
+        return self._at < DETACHED
 
     def _top(self, level: int) -> int:
         """Return the position that ``head`` must not pass for a line of this level.
 
         Once the ring is half full, the collector is not to linger any more.
         """
-        tail, size, head = self._words[TAIL], self._size, self.head
+        at = self._at
+        mapping, words, lap, _ = self._window
+        tail, size, head = words[TAIL], len(mapping) - HEADER_BYTES, lap + at
         edge, limit, top = tail + size // 2, tail + size - size // 8, tail + size
         if head >= edge:
             edge = limit
             if self._started and self.wake_level != WAKE_NEVER:
                 self._wake()
-        self._edge = min(edge, (head | self._mask) + 1)
+        window = (mapping, words, lap, min(edge - lap, len(mapping)))
+        # fmt: off
+        if self._at is at: self._window = window  # noqa: E701
+        # fmt: on
         return top if level >= WARNING else limit
 
     def _commit(self, line: bytes, top: int) -> bool:
         """Put the line if it fits below ``top``."""
         length = len(line)
         while True:
-            head = self.head
-            end = head + length
-            if end > top:
+            at = self._at
+            mapping, words, lap, _ = self._window
+            head = lap + at + length
+            if head > top:
                 return False
-            at = head & self._mask
-            room = self._size - at
+            end, stop = at + length, len(mapping)
             accepted = self.accepted + 1
             done = False
             # fmt: off
-            if length <= room:
-                span = slice(at, at + length)
-                if self.head == head: self.data[span] = line; self.head = end; self._words[HEAD] = end; self._words[LINES] = self.accepted = accepted; done = True  # noqa: E501, E701, E702
+            if end <= stop:
+                span = slice(at, end)
+                if self._at is at: mapping[span] = line; self._at = end; words[HEAD] = head; words[LINES] = self.accepted = accepted; done = True  # noqa: E501, E701, E702
             else:
-                last, first = slice(at, self._size), slice(0, length - room)
+                # its rest begins the next lap, in a window that nobody has looked through yet
+                room, end = stop - at, HEADER_BYTES + end - stop
+                last, first = slice(at, stop), slice(HEADER_BYTES, end)
                 before, after = line[:room], line[room:]
-                if self.head == head: self.data[last] = before; self.data[first] = after; self.head = end; self._words[HEAD] = end; self._words[LINES] = self.accepted = accepted; done = True  # noqa: E501, E701, E702
+                window = (mapping, words, head - end, _CLOSED)
+                if self._at is at: mapping[last] = before; mapping[first] = after; self._at = end; self._window = window; words[HEAD] = head; words[LINES] = self.accepted = accepted; done = True  # noqa: E501, E701, E702
             # fmt: on
             if done:
                 return True
@@ -266,8 +288,9 @@ class Producer:
     def count_drop(self, level: int, reason: str) -> None:
         """Count a call that was not accepted."""
         word = dropped_word(level, reason)
-        if self.head < DETACHED:
-            self._words[word] += 1
+        words = self._window[_WORDS]
+        if words is not _NOWHERE[_WORDS]:
+            words[word] += 1
         else:
             self._stopped_drops += 1
 
@@ -296,18 +319,17 @@ class Producer:
         """
         old = self.ring
         early = None if old is None or self._started else _Early(old)
-        data, words, size, mask = ring.data, ring.words, ring.size, ring.size - 1
-        limit = ring.tail + size // 2
+        limit = ring.tail + ring.size // 2
         switched = False
         while not switched:
-            head = self.head
+            at = self._at
             if early is not None:
                 # What was logged since the last look; nothing is between the check and the switch.
                 early.move_to(ring)
-            start, accepted = ring.head, ring.accepted
-            edge = min(limit, (start | mask) + 1)
+            accepted = ring.accepted
+            start, window = _entrance(ring, limit)
             # fmt: off
-            if self.head == head: self.data = data; self._words = words; self._size = size; self._mask = mask; self._edge = edge; self.ring = ring; self.accepted = accepted; self.head = start; switched = True  # noqa: E501, E701, E702
+            if self._at is at: self._window = window; self._at = start; self.ring = ring; self.accepted = accepted; switched = True  # noqa: E501, E701, E702
             # fmt: on
         self._started = ring.path is not None or self.wake is not None
         self._child = False
@@ -331,7 +353,7 @@ class Producer:
             self._child = False
             return None
         # fmt: off
-        self._last_head = self.head; self.head = DETACHED; self.ring = None; self._words = _NOWHERE  # noqa: E702
+        self._last_head = self._window[_LAP] + self._at; self._at = DETACHED; self._window = _NOWHERE; self.ring = None  # noqa: E501, E702
         # fmt: on
         self._started = False
         self.wake_level = WAKE_NEVER
@@ -353,7 +375,15 @@ class Producer:
         else:
             # Not started: the parent sees to what it has logged.
             self.ring.tail = self.ring.head
-            self._words[LINES] = 0
+            self._window[_WORDS][LINES] = 0
+
+
+def _entrance(ring: Ring, limit: int) -> tuple[int, Window]:
+    """Return where in a ring the next line goes, and the window up to a position."""
+    # by arithmetic, which makes a new int: it must not be one that was there before
+    at = HEADER_BYTES + (ring.head & (ring.size - 1))
+    lap = ring.head - at
+    return at, (ring.mapping, ring.words, lap, min(limit - lap, HEADER_BYTES + ring.size))
 
 
 class _Early:

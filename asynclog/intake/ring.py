@@ -125,15 +125,16 @@ class Ring:
     Attributes:
         path: The ring file, None when the ring is private memory.
         size: Bytes of the data area, a power of two.
+        mapping: The whole file; the data area begins at ``HEADER_BYTES``.
         words: The header as 64-bit words.
         data: The data area.
         lock: Held by the process that fills the ring; only its maker has it.
     """
 
-    __slots__ = ("_map", "data", "lock", "path", "size", "words")
+    __slots__ = ("data", "lock", "mapping", "path", "size", "words")
 
     def __init__(self, mapping: mmap.mmap, path: Path | None, lock: FileLock | None) -> None:
-        self._map = mapping
+        self.mapping: mmap.mmap = mapping
         self.path: Path | None = path
         self.lock = lock
         view = memoryview(mapping)
@@ -228,7 +229,7 @@ class Ring:
         words[_LOCAL_RANK] = 0 if origin.local_rank is None else origin.local_rank + 1
         words[_CREATED] = time.time_ns()
         host = origin.host.encode()[: _HOST_BYTES - 1]
-        memoryview(self._map)[_HOST_AT : _HOST_AT + len(host)] = host
+        memoryview(self.mapping)[_HOST_AT : _HOST_AT + len(host)] = host
         words[_MAGIC] = MAGIC
 
     def check(self) -> None:
@@ -255,7 +256,7 @@ class Ring:
     def origin(self) -> Origin:
         """The process that fills the ring."""
         words = self.words
-        host = bytes(memoryview(self._map)[_HOST_AT : _HOST_AT + _HOST_BYTES])
+        host = bytes(memoryview(self.mapping)[_HOST_AT : _HOST_AT + _HOST_BYTES])
         return Origin(
             host.partition(b"\0")[0].decode(errors="replace"),
             words[_PID],
@@ -355,7 +356,7 @@ class Ring:
         while limit > start:
             at = (limit - 1) & (self.size - 1)
             lowest = max(0, at + 1 - (limit - start))
-            found = self._map.rfind(b"\n", HEADER_BYTES + lowest, HEADER_BYTES + at + 1)
+            found = self.mapping.rfind(b"\n", HEADER_BYTES + lowest, HEADER_BYTES + at + 1)
             if found >= 0:
                 return limit - (at - (found - HEADER_BYTES))
             limit -= at + 1 - lowest
@@ -394,7 +395,7 @@ class Ring:
         self.data.release()
         # Somebody may still hold a slice; the mapping then goes with the last of them.
         try:
-            self._map.close()
+            self.mapping.close()
         except BufferError:
             pass
         if self.lock is not None:

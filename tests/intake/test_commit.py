@@ -6,6 +6,7 @@ import gc
 import signal
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -132,6 +133,78 @@ def test_lines_that_wrap_around_stay_whole(busy_interpreter: None) -> None:
     expected = [b"%d %d %s" % (t, n, b"x" * (n % 300)) for t in range(3) for n in range(3000)]
     assert sorted(lines) == sorted(expected)
     assert not ring.dropped
+
+
+def test_nothing_gets_in_between_when_a_lap_ends(busy_interpreter: None) -> None:
+    """Whoever has computed a put for one lap of the ring does not commit it into the next one."""
+    producer = make_producer(Overflow(wait=False))
+    ring = Ring.private(1 << 15, Origin("here", 1), producer.next_base)
+    producer.wake = lambda: None
+    producer.attach(ring)
+    first = ring.tail
+    accepted: list[list[bytes]] = [[] for _ in range(THREADS + 2)]
+    taken: list[bytes] = []
+    done = threading.Event()
+
+    def put(source: int, number: int) -> bool:
+        line = b"%d %d %s\n" % (source, number, b"x" * (number % 400))
+        if not producer.put(line, 20):
+            return False
+        accepted[source].append(line)
+        return True
+
+    class Garbage:
+        made = 0
+
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            Garbage.made += 1
+            put(THREADS, Garbage.made)
+
+    signals = iter(range(1 << 30))
+
+    def work(source: int) -> None:
+        for number in range(4000):
+            while not put(source, number):
+                time.sleep(0.0001)
+            if number % 20 == 0:
+                Garbage()
+
+    def drain() -> None:
+        while not done.is_set() or ring.tail != ring.head:
+            head = ring.head
+            assert head - ring.tail <= ring.size
+            taken.append(ring.read(ring.tail, head))
+            ring.words[TAIL] = head
+
+    def on_signal(*_: object) -> None:
+        put(THREADS + 1, next(signals))
+
+    previous = signal.signal(signal.SIGALRM, on_signal)
+    gc_before = gc.get_threshold()
+    gc.set_threshold(50)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    threads = [threading.Thread(target=work, args=(source,)) for source in range(1, THREADS)]
+    drainer = threading.Thread(target=drain)
+    try:
+        for thread in (drainer, *threads):
+            thread.start()
+        work(0)
+        for thread in threads:
+            thread.join()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+        gc.set_threshold(*gc_before)
+        gc.collect()
+        done.set()
+        drainer.join()
+    lines = b"".join(taken).splitlines(keepends=True)
+    assert Counter(lines) == Counter(line for source in accepted for line in source)
+    assert producer.accepted == ring.accepted == len(lines)
+    assert ring.head - first > 10 * ring.size
 
 
 def test_unknown_interpreters_get_the_lock() -> None:
