@@ -25,6 +25,11 @@ The peers take part in fewer rounds than asynclog and its references. What they 
 on is named under *lost or wrong*; a round that takes too long is stopped, and after two such rounds
 a library is left out of the rest of that scenario. Figures of a library that loses events are
 figures of the calls that it did not carry out, too.
+
+Whoever changes something on the way of a record compares with a stored run: `python -m bench
+--quick --against bench/ratios.json` repeats it and looks at asynclog's ratios to its references,
+never at times, which are the machine's. A ratio may be worse by three times the distance of its
+stored quartiles, and by 5 % in any case; beyond that the exit status is 1. `--json` stores a run.
 """
 
 

@@ -273,6 +273,91 @@ def test_failing_peer_fails_nothing(
     assert main.main(["--library", "asynclog"]) == 1
 
 
+def _rounds(p50: Sequence[float], scenario: str = "full_speed") -> list[dict[str, Any]]:
+    """Make rounds in which the reference takes 1,000 ns, or 1,000 times as long in each."""
+    return [
+        {
+            "scenario": scenario,
+            "library": library,
+            "round": number,
+            "metrics": {"p50_ns": cost * 1000 * (number + 1)},
+        }
+        for number, ratio in enumerate(p50)
+        for library, cost in (("structlog-direct", 1.0), ("asynclog", ratio))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("now", "status", "verdict"),
+    [
+        # 5 % at least, and three times the distance of the stored quartiles: 0.0525 here
+        ((0.20, 0.21, 0.22), 0, "as good"),
+        ((0.25, 0.25, 0.90), 0, "as good"),
+        ((0.20, 0.28, 0.28), 1, "**worse**"),
+        ((0.10, 0.10, 0.10), 0, "as good"),
+    ],
+)
+def test_run_is_compared_with_a_stored_one_by_its_ratios(
+    bench: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    now: Sequence[float],
+    status: int,
+    verdict: str,
+):
+    """A ratio that is worse than the stored spread explains ends in status 1; times count not."""
+    main = bench("__main__")
+    machine = bench("machine").describe([], ROOT)
+    stored = tmp_path / "ratios.json"
+    stored.write_text(json.dumps({"rounds": _rounds((0.19, 0.20, 0.20, 0.21, 0.22, 0.23))}))
+    asked: list[tuple[list[str], list[str]]] = []
+
+    def measure(options: Any, libraries: dict[str, Any]) -> dict[str, Any]:
+        asked.append((options.only, list(libraries)))
+        return {"machine": machine, "scale": "quick", "rounds": _rounds(now)}
+
+    monkeypatch.setattr(main, "measure", measure)
+    assert main.main(["--quick", "--against", str(stored)]) == status
+    table = capsys.readouterr().out.partition("## Compared with")[2]
+    assert verdict in table
+    assert "0.205x" in table
+    assert asked == [(["full_speed"], ["structlog-direct", "asynclog"])]
+
+
+def test_more_events_a_second_are_no_regression(bench: Any):
+    """Where more is better, less is worse."""
+    spread, comparison = bench("summary").Spread, bench("regression").Comparison
+    stored = spread.of([2.9, 3.0, 3.1])
+    for median, worse in ((9.0, False), (2.8, False), (2.5, True)):
+        fresh = spread.of([median])
+        assert comparison("throughput_1", "asynclog", "-", stored, fresh, True).worse is worse
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"rounds": []}', '{"rounds": [{"scenario": "x"}]}'])
+def test_stored_run_that_is_none_is_refused_at_once(
+    bench: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
+):
+    """Whoever names the wrong file learns so before anything is measured."""
+    stored = tmp_path / "ratios.json"
+    stored.write_text(content)
+    with pytest.raises(SystemExit) as ended:
+        bench("__main__").main(["--against", str(stored)])
+    assert ended.value.code == 2
+    assert "--against" in capsys.readouterr().err
+
+
+def test_stored_ratios_can_be_compared_with(bench: Any):
+    """What goes with the docs holds both forms of asynclog and their references."""
+    document = json.loads((ROOT / "bench" / "ratios.json").read_text())
+    results = bench("summary").Results(document["rounds"], bench("adapters").load_adapters())
+    scenarios = list(bench("scenarios").SCENARIOS.values())
+    found = bench("regression").compare(results, results, scenarios)
+    figures = {(one.scenario, one.library) for one in found}
+    assert {("full_speed", "asynclog"), ("full_speed", "asynclog-user")} <= figures
+    assert not [one for one in found if one.worse]
+
+
 def test_reading_back_names_what_is_wrong(bench: Any, tmp_path: Path):
     """Lost, doubled, broken and changed events are told apart, and fields are named."""
     workload, verify = bench("workload"), bench("verify")
