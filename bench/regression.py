@@ -31,9 +31,9 @@ class Comparison:
     @property
     def limit(self) -> float:
         """The worst median that passes."""
-        spread = SPREADS * (self.stored.high - self.stored.low)
-        allowed = max(spread, LEAST * self.stored.median)
-        return self.stored.median + (-allowed if self.more_is_better else allowed)
+        median, spread = self.stored.median, self.stored.high - self.stored.low
+        times = 1 + max(SPREADS * spread / median, LEAST)
+        return median / times if self.more_is_better else median * times
 
     @property
     def worse(self) -> bool:
