@@ -30,6 +30,11 @@ def enter(request: pytest.FixtureRequest) -> Callable[[str, Counter[str]], None]
     return enter_counts
 
 
+@pytest.fixture(params=[0, *(pytest.param(n, marks=pytest.mark.faults) for n in range(1, 10))])
+def ten_times() -> None:
+    """Run a test once with all others, and nine times more among the long trials."""
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show the table, and write it to the file that was asked for."""
     rows = terminalreporter.config.stash.get(_ROWS, None)

@@ -55,6 +55,7 @@ def test_wall_clock_jumps(tmp_path: Path, enter: Enter, collector: str, jumps: i
     enter("wall clock jumps, forwards and back", counts)
 
 
+@pytest.mark.usefixtures("ten_times")
 @pytest.mark.parametrize("ahead", ["the first", "the second"])
 def test_monotonic_clocks_that_differ(tmp_path: Path, enter: Enter, ahead: str) -> None:
     """Two programs of one run whose monotonic clocks differ, as in two containers, share it."""

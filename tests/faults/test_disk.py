@@ -93,6 +93,7 @@ def control(path: Path, request: int, argument: bytes | int = 0) -> None:
         os.close(descriptor)
 
 
+@pytest.mark.usefixtures("ten_times")
 @pytest.mark.root
 @pytest.mark.parametrize("freed", ["by its owner", "by a remount"])
 def test_full_and_freed(small_disk: Path, tmp_path: Path, enter: Enter, freed: str) -> None:
@@ -114,6 +115,7 @@ def test_full_and_freed(small_disk: Path, tmp_path: Path, enter: Enter, freed: s
     enter("disk full, then freed", counts)
 
 
+@pytest.mark.usefixtures("ten_times")
 @pytest.mark.root
 def test_full_for_longer_than_the_ring_lasts(
     small_disk: Path, tmp_path: Path, enter: Enter
@@ -149,6 +151,7 @@ def make_read_only(disk: Path) -> None:
     trigger.write_text("1")
 
 
+@pytest.mark.usefixtures("ten_times")
 @pytest.mark.root
 @pytest.mark.parametrize(
     ("name", "breaks", "fsync"),
@@ -217,6 +220,7 @@ def test_killed_before_the_sync(image: Path, tmp_path: Path, enter: Enter, trial
         enter("SIGKILL between write and fsync, recovery, power cut", counts)
 
 
+@pytest.mark.usefixtures("ten_times")
 @pytest.mark.root
 def test_frozen(image: Path, tmp_path: Path, enter: Enter) -> None:
     """Callers do not wait for a disk that hangs, nor does the stop; it is all there afterwards."""
@@ -249,6 +253,7 @@ def frozen(disk: Path) -> Generator[None, None, None]:
         control(disk, THAW)
 
 
+@pytest.mark.usefixtures("ten_times")
 @pytest.mark.root
 def test_immutable(tmp_path: Path, enter: Enter) -> None:
     """A file that may not be changed for a while (EPERM) is written to when it may be again."""
@@ -267,6 +272,7 @@ def test_immutable(tmp_path: Path, enter: Enter) -> None:
     enter("file immutable for a while (EPERM)", counts)
 
 
+@pytest.mark.usefixtures("ten_times")
 def test_file_size_limit(tmp_path: Path, enter: Enter) -> None:
     """Where a file may not grow any more, and its last write is cut short, another one goes on."""
     with Trial(tmp_path / "trial", file_size=50_011, **ROOMY) as trial:
@@ -303,6 +309,7 @@ def test_nth_write_fails(tmp_path: Path, enter: Enter, numbers: Sequence[int]) -
         enter("n-th write fails (ENOSPC, EIO, EDQUOT, EROFS)", counts)
 
 
+@pytest.mark.usefixtures("ten_times")
 def test_slow(tmp_path: Path, enter: Enter) -> None:
     """Writes that take 50 ms each hold nobody up."""
     around = strace(tmp_path / "run", "delay_enter=50000")
@@ -375,6 +382,7 @@ def test_files_are_taken_away(
     enter(name, counts)
 
 
+@pytest.mark.usefixtures("ten_times")
 @pytest.mark.parametrize("spools", ["one", "two"])
 def test_two_programs_on_one_directory(tmp_path: Path, enter: Enter, spools: str) -> None:
     """Both are stored, whether they see each other's rings or not; one is killed meanwhile."""

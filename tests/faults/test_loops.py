@@ -66,6 +66,7 @@ async def ended_within(rounds: int, work: Callable[[], Awaitable[object]]) -> bo
     return ended
 
 
+@pytest.mark.usefixtures("ten_times")
 @pytest.mark.anyio
 async def test_cancelled_after_any_round(run_dir: Path, enter: Enter) -> None:
     """Start, flush and stop, cancelled at any instant, have happened or can be done again."""
@@ -120,6 +121,7 @@ class Gate:
         self._open.set()
 
 
+@pytest.mark.usefixtures("ten_times")
 @pytest.mark.anyio
 async def test_waiting_call_cancelled_at_every_checkpoint(
     run_dir: Path, monkeypatch: pytest.MonkeyPatch, enter: Enter
@@ -172,6 +174,7 @@ def fill_ring() -> None:
             asynclog.get_logger().info(text)
 
 
+@pytest.mark.usefixtures("ten_times")
 @pytest.mark.anyio
 async def test_blocked(run_dir: Path, enter: Enter) -> None:
     """While a loop stands still, what it has logged is stored, and what other threads log."""
@@ -193,6 +196,7 @@ async def test_blocked(run_dir: Path, enter: Enter) -> None:
     enter("loop blocked", counts + Counter(trials=1))
 
 
+@pytest.mark.usefixtures("ten_times")
 def test_closed(run_dir: Path, anyio_backend: tuple[str, dict[str, Any]], enter: Enter) -> None:
     """A pipeline outlives the loop on which it was started, and takes from the next ones."""
     backend, options = anyio_backend
@@ -215,6 +219,7 @@ def test_closed(run_dir: Path, anyio_backend: tuple[str, dict[str, Any]], enter:
     enter("loop closed", compared(run_dir, next(calls)) + Counter(trials=1))
 
 
+@pytest.mark.usefixtures("ten_times")
 def test_guest(run_dir: Path, enter: Enter) -> None:
     """Two loops in one thread, trio as a guest of asyncio: both start, log and flush."""
     calls = count()
