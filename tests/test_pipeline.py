@@ -638,6 +638,42 @@ def test_an_unlinked_ring_is_made_anew(run_dir: Path, capfd: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("collector", COLLECTORS)
+def test_a_child_logs_on_into_an_unlinked_ring(run_dir: Path, collector: Any) -> None:
+    """The collector has it open as long as the child lives: nothing is lost."""
+    asynclog.start_sync(run_dir, sinks=[JsonlFile()], collector=collector)
+    log = asynclog.get_logger()
+    log.info("parent")
+    ready, is_ready = os.pipe()
+    go, goes = os.pipe()
+    child = os.fork()
+    if not child:
+        log.info("child", n=0)
+        os.write(is_ready, b".")
+        os.read(go, 1)
+        for n in range(1, 100):
+            log.info("child", n=n)
+        os._exit(0)
+    os.read(ready, 1)
+    assert asynclog.flush_sync()
+    for path in Spool(run_dir, Path(os.environ["ASYNCLOG_SPOOL_DIR"])).rings():
+        path.unlink()
+    seen = asynclog.stats().heartbeat
+    assert seen is not None
+    deadline = time.monotonic() + 60
+    # by then the collector has looked more than once who lives
+    while (asynclog.stats().heartbeat or 0) < seen + 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.write(goes, b".")
+    for descriptor in (ready, is_ready, go, goes):
+        os.close(descriptor)
+    assert os.waitpid(child, 0)[1] == 0
+    report = asynclog.stop_sync()
+    assert [event["n"] for event in events_in(run_dir) if "n" in event] == list(range(100))
+    assert report.accepted == report.written == 101
+
+
+@pytest.mark.parametrize("collector", COLLECTORS)
 def test_forked_children_join(run_dir: Path, collector: Any) -> None:
     """A forked child's records arrive, although it ends without a word."""
     asynclog.start_sync(run_dir, sinks=[JsonlFile()], collector=collector)

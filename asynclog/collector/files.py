@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Final
@@ -31,8 +32,8 @@ class FileWriter:
         self._durable = durable
         self._rings = rings
         self._worker = DaemonWorker("asynclog-file")
-        self._kick = anyio.Event()
-        self._progress = anyio.Event()
+        self._kick = asyncio.Event()
+        self._progress = asyncio.Event()
         self.busy: bool = False
         self.last_write: float | None = None
         self._listeners: list[Callable[[], None]] = []
@@ -72,7 +73,7 @@ class FileWriter:
             goals = [(s, s.cursor) for s in self._rings if s.ring.tail < s.cursor]
             if not goals:
                 await self._kick.wait()
-                self._kick = anyio.Event()
+                self._kick.clear()
                 continue
             self.busy = True
             try:
@@ -89,8 +90,9 @@ class FileWriter:
                 self.last_write = time.time()
                 for listener in self._listeners:
                     listener()
+            # who waits now goes on, who comes later waits for more
             self._progress.set()
-            self._progress = anyio.Event()
+            self._progress.clear()
 
     def close(self, then: Callable[[], None]) -> None:
         """Let the thread end after the write it is in; ``then`` is called at its end."""

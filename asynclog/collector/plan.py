@@ -197,8 +197,7 @@ def assemble(
     publish: Callable[[Tally], None],
 ) -> Assembly:
     """Make a collector with its sinks; nothing is opened yet."""
-    before = read_tally(spool)
-    rings = RingSet(spool, private, before.gone if before is not None else None)
+    rings = RingSet(spool, private, read_tally(spool))
     durable = plan.durable()
     files = FileWriter(DurableFile(durable.file, run), rings) if durable is not None else None
     written: Callable[[], Sequence[Followed]] = tuple if files is None else files.written

@@ -24,18 +24,18 @@ class RingSet:
     Args:
         spool: Where they lie.
         private: Rings in private memory of this process.
-        gone: What an earlier collector has counted in rings that it has removed.
+        before: What an earlier collector has counted.
     """
 
     def __init__(
-        self, spool: Spool, private: Sequence[Ring] = (), gone: Tally | None = None
+        self, spool: Spool, private: Sequence[Ring] = (), before: Tally | None = None
     ) -> None:
         self._spool = spool
         # The rings, and what was counted in those that are gone. One pair, exchanged as a whole:
         # whoever counts in another thread misses no ring and takes none twice.
         self._state: tuple[dict[object, Source], Tally] = (
             {id(ring): Source(ring) for ring in private},
-            gone or Tally(),
+            Tally() if before is None else _gone(before, spool),
         )
         self._refused: set[object] = set()
         self._seen_change = -2
@@ -58,19 +58,15 @@ class RingSet:
         for path in self._spool.rings():
             if path in self._sources or path in self._refused:
                 continue
-            if path.name in self._state[1].buried:
-                # by an earlier collector that was killed before it could remove it
-                path.unlink(missing_ok=True)
-                continue
             try:
-                ring = Ring.open(path)
+                source = Source.open(path)
             except FileNotFoundError:
                 continue
             except (RingFormatError, OSError) as error:
                 self._refused.add(path)
                 complain(str(error))
                 continue
-            source = self._sources[path] = Source(ring)
+            self._sources[path] = source
             found.append(source)
         return found
 
@@ -113,8 +109,8 @@ class RingSet:
         """Remove the rings of dead processes that are drained.
 
         Args:
-            publish: Tells a next collector of the counts, in which those of the rings are: they
-                are in one of the two whenever we are killed, and not counted twice.
+            publish: Tells a next collector of the counts, in which those of the rings are, before
+                they are removed.
         """
         done = [
             key
@@ -122,13 +118,9 @@ class RingSet:
             # Its lock was tested before head is read here: nothing can come any more.
             if source.ended and source.cursor >= source.ring.head and source.drained()
         ]
-        buried = self._forget(done)
-        if buried:
-            # those that were buried before have been removed by now
-            names = [source.path.name for source in buried if source.path is not None]
-            self._state[1].buried = tuple(names)
+        if done:
             publish()
-        for source in buried:
+        for source in self._forget(done):
             if source.path is not None:
                 source.path.unlink(missing_ok=True)
             source.close()
@@ -145,12 +137,15 @@ class RingSet:
             tally.gone = gone
             for source in list(sources.values()):
                 try:
-                    self._add(tally, source)
-                    self._add_ring(tally, source.ring)
+                    part = _count(source)
                 except ValueError:
                     # Closed at this moment; if by the collector, it is among the gone by now.
                     if self._state[1] is not gone:
                         break
+                else:
+                    tally.add(part)
+                    if source.path is not None and part.rings:
+                        tally.parts[source.path.name] = part
             else:
                 return tally
 
@@ -163,36 +158,40 @@ class RingSet:
         for source in forgotten:
             # One in private memory may be closed by now, when we had no time to drain it.
             with suppress(ValueError):
-                self._add(gone, source)
+                gone.add(_count(source).remembered())
         self._state = sources, gone
         return forgotten
-
-    @staticmethod
-    def _add_ring(tally: Tally, ring: Ring) -> None:
-        if ring.notes:
-            return
-        tally.rings += 1
-        tally.ring_bytes += ring.size
-        tally.ring_used += ring.used
-
-    @staticmethod
-    def _add(tally: Tally, source: Source) -> None:
-        if source.ring.notes:
-            return
-        tally.accepted += source.ring.accepted + sum(source.ring.dropped.values())
-        waiting = source.waiting()
-        tally.waiting += waiting
-        if not source.ended:
-            tally.open += waiting
-        tally.written += source.ring.stored
-        tally.ring_peak = max(tally.ring_peak, source.ring.peak)
-        if source.quarantined:
-            tally.dropped["quarantined"] += source.quarantined
-        for (_, reason), count in source.ring.dropped.items():
-            tally.dropped[reason] += count
 
     def close(self) -> None:
         """Unmap all rings; the files stay."""
         for source in self._forget(list(self._sources)):
             if source.path is not None:
                 source.close()
+
+
+def _count(source: Source) -> Tally:
+    """Count what a ring knows of itself, and what is known of its process.
+
+    Raises:
+        ValueError: It is closed.
+    """
+    if source.ring.notes:
+        return Tally()
+    tally = Tally.of(source.ring)
+    tally.waiting = source.waiting()
+    tally.open = 0 if source.ended else tally.waiting
+    if source.quarantined:
+        tally.dropped["quarantined"] += source.quarantined
+    return tally
+
+
+def _gone(before: Tally, spool: Spool) -> Tally:
+    """Return what an earlier collector has counted in rings that do not exist any more."""
+    gone = Tally() if before.gone is None else before.gone.copy()
+    there = {path.name for path in spool.rings()}
+    for name, part in before.parts.items():
+        if name not in there:
+            # what was left in it will not be written any more
+            part.open = 0
+            gone.add(part.remembered())
+    return gone

@@ -6,7 +6,7 @@ import platform
 from pathlib import Path
 from typing import Final
 
-from ..intake.locks import FileLock
+from ..intake.locks import LockProbe
 from ..intake.ring import FLUSH_DONE, FLUSH_WANTED, Ring
 
 STRONGLY_ORDERED: Final = platform.machine() in ("x86_64", "AMD64", "i386", "i686")
@@ -18,6 +18,7 @@ class Source:
 
     Args:
         ring: The ring, mapped for this source alone unless it is private memory.
+        owner: Tells whether the process that fills it lives, None where that is this one.
         notes: Whether the collector itself fills it with its own notes.
 
     Attributes:
@@ -30,6 +31,7 @@ class Source:
     """
 
     __slots__ = (
+        "_owner",
         "_seen",
         "closed",
         "cursor",
@@ -41,8 +43,9 @@ class Source:
         "told",
     )
 
-    def __init__(self, ring: Ring, *, notes: bool = False) -> None:
+    def __init__(self, ring: Ring, owner: LockProbe | None = None, *, notes: bool = False) -> None:
         self.ring: Ring = ring
+        self._owner = owner
         self.notes: bool = notes
         self.cursor: int = ring.tail
         self.quarantined: int = 0
@@ -51,6 +54,21 @@ class Source:
         self.flushing: bool = False
         self.closed: bool = False
         self._seen = ring.head
+
+    @classmethod
+    def open(cls, path: Path) -> Source:
+        """Open the ring of another process.
+
+        Raises:
+            OSError: It cannot be opened.
+            RingFormatError: It is no ring of this format.
+        """
+        owner = LockProbe(path)
+        try:
+            return cls(Ring.open(path), owner)
+        except BaseException:
+            owner.close()
+            raise
 
     @property
     def path(self) -> Path | None:
@@ -68,12 +86,8 @@ class Source:
 
     def owner_is_gone(self) -> bool:
         """Find out, and remember, whether the process that fills the ring has ended."""
-        if not self.ended and self.path is not None:
-            try:
-                self.ended = FileLock(self.path).is_free()
-            except FileNotFoundError:
-                # Removed from outside: the mapping is all there is, its owner makes a new ring.
-                self.ended = self.told = True
+        if not self.ended and self._owner is not None:
+            self.ended = self._owner.is_free()
         return self.ended
 
     def drained(self) -> bool:
@@ -84,6 +98,9 @@ class Source:
         """Unmap the ring; the file stays."""
         self.closed = True
         self.ring.close()
+        if self._owner is not None:
+            self._owner.close()
+            self._owner = None
 
     def wants_flush(self) -> int | None:
         """Return the position the owner waits for, None when it does not."""

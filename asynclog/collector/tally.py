@@ -36,7 +36,7 @@ class Tally:
         pid: The collector's process.
         heartbeat: When it went its round last, in seconds since 1970.
         last_write: When the durable file was last written, in seconds since 1970.
-        buried: Names of the rings that were counted last and are about to be removed.
+        parts: The part of the counts that is in each ring, by the name of its file.
         gone: The part of the counts that is in no ring any more: a next collector begins with it.
     """
 
@@ -53,7 +53,7 @@ class Tally:
     pid: int | None = None
     heartbeat: float | None = None
     last_write: float | None = None
-    buried: tuple[str, ...] = ()
+    parts: dict[str, Tally] = field(default_factory=dict[str, "Tally"])
     gone: Tally | None = None
 
     @classmethod
@@ -136,11 +136,29 @@ class Tally:
 
     def copy(self) -> Tally:
         """Return another one with the same counts."""
-        return replace(self, dropped=Counter(self.dropped), sinks=dict(self.sinks))
+        return replace(
+            self, dropped=Counter(self.dropped), sinks=dict(self.sinks), parts=dict(self.parts)
+        )
+
+    def add(self, other: Tally) -> None:
+        """Add the counts of rings."""
+        self.accepted += other.accepted
+        self.written += other.written
+        self.waiting += other.waiting
+        self.open += other.open
+        self.dropped.update(other.dropped)
+        self.rings += other.rings
+        self.ring_bytes += other.ring_bytes
+        self.ring_used += other.ring_used
+        self.ring_peak = max(self.ring_peak, other.ring_peak)
+
+    def remembered(self) -> Tally:
+        """Return what is left to know of a ring that does not exist any more."""
+        return replace(self, rings=0, ring_bytes=0, ring_used=0)
 
     def as_data(self) -> dict[str, Any]:
-        """Return the counts as plain data."""
-        return {
+        """Return the counts as plain data, without those that are zero."""
+        data = {
             "accepted": self.accepted,
             "written": self.written,
             "waiting": self.waiting,
@@ -154,18 +172,19 @@ class Tally:
             "pid": self.pid,
             "heartbeat": self.heartbeat,
             "last_write": self.last_write,
-            "buried": self.buried,
+            "parts": {name: part.as_data() for name, part in self.parts.items()},
             "gone": None if self.gone is None else self.gone.as_data(),
         }
+        return {name: value for name, value in data.items() if value}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Tally:
         """Read what :meth:`as_data` gave."""
         fields: dict[str, Any] = dict(data)
-        fields["dropped"] = Counter(data["dropped"])
-        fields["sinks"] = {name: SinkStats(**sink) for name, sink in data["sinks"].items()}
-        fields["buried"] = tuple(data["buried"])
-        fields["gone"] = None if data["gone"] is None else cls.from_data(data["gone"])
+        fields["dropped"] = Counter(data.get("dropped"))
+        fields["sinks"] = {name: SinkStats(**s) for name, s in data.get("sinks", {}).items()}
+        fields["parts"] = {name: cls.from_data(p) for name, p in data.get("parts", {}).items()}
+        fields["gone"] = cls.from_data(data["gone"]) if "gone" in data else None
         return cls(**fields)
 
 

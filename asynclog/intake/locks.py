@@ -61,14 +61,11 @@ class FileLock:
         Raises:
             OSError: The file cannot be opened.
         """
-        descriptor = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        probe = LockProbe(self.path)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
+            return probe.is_free()
         finally:
-            os.close(descriptor)
-        return True
+            probe.close()
 
     @property
     def held(self) -> bool:
@@ -111,6 +108,35 @@ class FileLock:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
+
+
+class LockProbe:
+    """Asks again and again whether a lock is held, also when its file has lost its name by then.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def is_free(self) -> bool:
+        """Say whether nobody holds the lock."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        return True
+
+    def close(self) -> None:
+        """Ask no more."""
+        os.close(self._descriptor)
 
 
 def is_held(path: Path) -> bool:

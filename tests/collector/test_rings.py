@@ -34,9 +34,9 @@ def spool(tmp_path: Path) -> Spool:
     return spool
 
 
-def drained(spool: Spool, gone: Tally | None = None) -> RingSet:
+def drained(spool: Spool, before: Tally | None = None) -> RingSet:
     """Return the rings of a collector that has stored all lines."""
-    rings = RingSet(spool, gone=gone)
+    rings = RingSet(spool, before=before)
     rings.find()
     rings.look_after(now=True)
     for source in rings:
@@ -63,7 +63,7 @@ def test_killed_while_it_removes_a_ring(spool: Spool, published: bool) -> None:
 
     before = read_tally(spool)
     assert before is not None
-    rings = drained(spool, before.gone)
+    rings = drained(spool, before)
     assert rings.tally().accepted == rings.tally().written == 3
     rings.bury(lambda: publish_tally(spool, rings.tally()))
     assert rings.tally().accepted == rings.tally().written == 3
@@ -79,7 +79,7 @@ def test_killed_after_it_has_removed_a_ring(spool: Spool) -> None:
     assert spool.rings() == []
     before = read_tally(spool)
     assert before is not None
-    rings = drained(spool, before.gone)
+    rings = drained(spool, before)
     assert rings.tally().accepted == rings.tally().written == 3
     rings.close()
     killed.close()
