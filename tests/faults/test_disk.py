@@ -95,7 +95,9 @@ def control(path: Path, request: int, argument: bytes | int = 0) -> None:
 
 @pytest.mark.usefixtures("ten_times")
 @pytest.mark.root
-@pytest.mark.parametrize("freed", ["by its owner", "by a remount"])
+@pytest.mark.parametrize(
+    "freed", ["by its owner", pytest.param("by a remount", marks=pytest.mark.faults)]
+)
 def test_full_and_freed(small_disk: Path, tmp_path: Path, enter: Enter, freed: str) -> None:
     """Nothing is lost, callers go on meanwhile, and it goes on by itself once there is room."""
     ballast = small_disk / "ballast"

@@ -19,7 +19,11 @@ ODD_PLACES = ("signal handler", "finaliser", "weakref callback", "audit hook")
 @pytest.mark.parametrize("collector", ["thread", "process"])
 @pytest.mark.parametrize(
     "habits",
-    [["weakref callback"], ["audit hook"], [*ODD_PLACES]],
+    [
+        pytest.param(["weakref callback"], marks=pytest.mark.faults),
+        pytest.param(["audit hook"], marks=pytest.mark.faults),
+        [*ODD_PLACES],
+    ],
     ids=["weakref callback", "audit hook", "all at once"],
 )
 def test_odd_places(
@@ -46,7 +50,9 @@ def test_odd_places(
 
 
 @pytest.mark.parametrize("trials", [1, pytest.param(30, marks=pytest.mark.faults)])
-@pytest.mark.parametrize("leaves", ["without a stop", "by an exception"])
+@pytest.mark.parametrize(
+    "leaves", ["without a stop", pytest.param("by an exception", marks=pytest.mark.faults)]
+)
 @pytest.mark.parametrize("collector", ["thread", "process"])
 def test_interpreter_shutdown(
     tmp_path: Path, enter: Enter, leaves: str, collector: str, trials: int
