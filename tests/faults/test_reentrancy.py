@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
+import itertools
+import sys
+import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from .trial import Trial
+import asynclog
+from asynclog import JsonlFile
+
+from .board import events
+from .trial import PATIENCE, Trial
 
 Enter = Callable[[str, Counter[str]], None]
 
@@ -70,3 +80,75 @@ def test_interpreter_shutdown(
             counts = trial.end()
             assert trial.acknowledged()[1] == 1
         enter("logging from: interpreter shutdown", counts)
+
+
+def spin(condition: Callable[[], bool]) -> None:
+    """Wait for something that comes in microseconds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.00002)
+
+
+@pytest.fixture
+def quick_switches() -> Generator[None, None, None]:
+    """Let threads take turns every few microseconds."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.00001)
+    yield
+    sys.setswitchinterval(before)
+
+
+class Interrupted(BaseException):
+    """What is raised into a thread."""
+
+
+@pytest.mark.parametrize("exceptions", [300, pytest.param(10_000, marks=pytest.mark.faults)])
+def test_asynchronous_exceptions(
+    run_dir: Path, enter: Enter, quick_switches: None, exceptions: int
+) -> None:
+    """A thread gets exceptions at any instruction of its calls: it logs on, nothing is lost."""
+    numbers, returned, over = itertools.count(), list[int](), threading.Event()
+    landed: list[None] = []
+
+    def work() -> None:
+        log = asynclog.get_logger("victim")
+        while not over.is_set():
+            try:
+                while not over.is_set():
+                    number = next(numbers)
+                    log.info("working", n=number)
+                    returned.append(number)
+            except Interrupted:
+                landed.append(None)
+
+    randomness = Random(exceptions)
+    sinks = [JsonlFile(max_bytes=None)]
+    with asynclog.running(run_dir, sinks=sinks, overflow_timeout="60 s") as running:
+        thread = threading.Thread(target=work)
+        thread.start()
+        for number in range(exceptions):
+            # back in its loop, and at some instruction of it
+            before = len(returned) + randomness.randrange(3)
+            spin(lambda before=before: len(returned) > before)
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Interrupted)
+            )
+            spin(lambda number=number: len(landed) > number)
+        over.set()
+        thread.join()
+    assert running.report is not None
+    assert not running.report.dropped
+    lines = [event for path in run_dir.glob("events*") for event in events(path)]
+    found = [event["n"] for event in lines if event is not None]
+    # a call that was interrupted was accepted or not
+    assert set(found) <= set(range(next(numbers)))
+    counts = Counter(
+        trials=exceptions,
+        acknowledged=len(returned),
+        lost=len({*returned} - {*found}),
+        doubled=len(found) - len({*found}),
+        torn=lines.count(None),
+        disordered=found != sorted(found),
+    )
+    enter("exceptions raised into a thread that logs", counts)
