@@ -20,7 +20,10 @@ import pytest
 
 from .trial import Trial, wait_for
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="injects with what Linux has")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="injects with what Linux has"),
+]
 
 Enter = Callable[[str, Counter[str]], None]
 
