@@ -442,7 +442,7 @@ class Pipeline:
         with self._changing:
             self._stop(None, failed=_ends_by_exception())
         late = LateWriter(run.plan, run.spool, run.origin())
-        with late.turn:
+        with late.holding():
             self.producer.late = late
             kept.put()
 

@@ -6,15 +6,18 @@ Finalisers do, functions at exit, and threads that nobody has told.
 from __future__ import annotations
 
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from typing import Final
 
+from ..intake.overflow import Overflow
 from ..intake.producer import Producer, make_producer
 from ..intake.ring import Origin
 from ..intake.spool import Spool
 from .plan import Plan
 
-RING_SIZE: Final = 64 * 1024
-"""Room for what is left to a collector elsewhere."""
+RING_SIZE: Final = 1 << 20
+"""Room for what is left to a collector elsewhere; taken only when there is something."""
 TURN_TIMEOUT: Final = 1.0
 """Seconds a thread waits at most for others that write: one may have been stopped for good at the
 interpreter's end while it did."""
@@ -30,9 +33,6 @@ class LateWriter:
         plan: Says which file.
         spool: The run's.
         origin: This process.
-
-    Attributes:
-        turn: Held by the thread that writes.
     """
 
     def __init__(self, plan: Plan, spool: Spool, origin: Origin) -> None:
@@ -41,7 +41,8 @@ class LateWriter:
         self._spool = spool
         self._origin = origin
         self._left: Producer | None = None
-        self.turn = threading.RLock()
+        self._turn = threading.RLock()
+        self._elected = False
 
     def __call__(self, line: bytes, level: int) -> bool:
         """Store a line; say whether it is."""
@@ -52,28 +53,55 @@ class LateWriter:
         except Exception:
             return False
 
+    @contextmanager
+    def holding(self) -> Generator[None, None, None]:
+        """Keep other threads from writing, and the file open, for many lines; never raises."""
+        with self._turn:
+            elected = False
+            with suppress(Exception):
+                elected = self._elect()
+            try:
+                yield
+            finally:
+                if elected:
+                    with suppress(Exception):
+                        self._resign()
+
     def _write(self, line: bytes) -> bool:
-        if self._left is not None or not self.turn.acquire(timeout=TURN_TIMEOUT):
+        file = self._file
+        if file is None or self._left is not None or not self._turn.acquire(timeout=TURN_TIMEOUT):
             return False
         try:
-            self._spool.prepare()
-            if self._file is None or not self._spool.elect():
+            elected = not self._elected
+            if elected and not self._elect():
                 return False
             try:
-                self._file.prepare(len(line))
-                self._file.append([line])
-                self._file.close()
+                file.prepare(len(line))
+                file.append([line])
             finally:
-                self._spool.leave()
+                if elected:
+                    self._resign()
             return True
         finally:
-            self.turn.release()
+            self._turn.release()
+
+    def _elect(self) -> bool:
+        self._spool.prepare()
+        self._elected = self._spool.elect()
+        return self._elected
+
+    def _resign(self) -> None:
+        self._elected = False
+        if self._file is not None:
+            self._file.close()
+        self._spool.leave()
 
     def _leave(self, line: bytes, level: int) -> bool:
         left = self._left
         if left is None:
             self._spool.prepare()
-            left = make_producer()
+            # nobody waits for room: the process is to end
+            left = make_producer(Overflow(wait=False))
             left.attach(self._spool.create_ring(RING_SIZE, self._origin, left.next_base))
             self._left = left
         return left.put(line, level)
