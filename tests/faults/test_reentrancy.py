@@ -111,14 +111,19 @@ def test_asynchronous_exceptions(
     numbers, returned, over = itertools.count(), list[int](), threading.Event()
     landed: list[None] = []
 
-    def work() -> None:
-        log = asynclog.get_logger("victim")
+    log = asynclog.get_logger("victim")
+
+    def log_on() -> None:
         while not over.is_set():
+            number = next(numbers)
+            log.info("working", n=number)
+            returned.append(number)
+
+    def work() -> None:
+        while not over.is_set():
+            # a function of its own: on the way back of a loop, a try around it does not count
             try:
-                while not over.is_set():
-                    number = next(numbers)
-                    log.info("working", n=number)
-                    returned.append(number)
+                log_on()
             except Interrupted:
                 landed.append(None)
 
