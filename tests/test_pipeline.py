@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -26,6 +25,8 @@ from asynclog.collector.recovery import recover
 from asynclog.intake.spool import Spool
 from asynclog.sinks.rotation import RotatingFile
 from asynclog.typing import Batch
+
+from .ticks import ticks
 
 COLLECTORS = ["thread", "process"]
 
@@ -314,20 +315,15 @@ def test_a_signal_handler_at_one_kilohertz(run_dir: Path) -> None:
     asynclog.start_sync(run_dir, sinks=[JsonlFile()], ring_size="16 MiB")
     log = asynclog.get_logger()
 
-    def handler(*_: object) -> None:
+    def handler() -> None:
         nonlocal handled
         # first: on a slow machine the next signal comes while this one logs
         number, handled = handled, handled + 1
         log.warning("signal", n=number)
 
-    previous = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
-    try:
+    with ticks(handler):
         for number in range(20_000):
             log.info("main", n=number)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
     report = asynclog.stop_sync()
     assert balanced(report)
     assert not report.dropped

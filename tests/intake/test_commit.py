@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import signal
 import sys
 import threading
 import time
@@ -16,6 +15,8 @@ from asynclog._atomic import LOCK_FREE
 from asynclog.intake.overflow import Overflow
 from asynclog.intake.producer import LockedProducer, Producer, make_producer
 from asynclog.intake.ring import TAIL, Origin, Ring
+
+from ..ticks import ticks
 
 PUTS = 15_000
 THREADS = 4
@@ -57,7 +58,7 @@ def test_every_accepted_line_is_in_the_ring_once_and_whole(
     signals = 0
     Cycle.producer, Cycle.made = producer, 0
 
-    def on_signal(*_: object) -> None:
+    def on_signal() -> None:
         nonlocal signals
         number = signals
         signals += 1
@@ -69,20 +70,17 @@ def test_every_accepted_line_is_in_the_ring_once_and_whole(
             if number % 50 == 0:
                 Cycle()
 
-    previous = signal.signal(signal.SIGALRM, on_signal)
     gc_before = gc.get_threshold()
     gc.set_threshold(50)
-    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
     try:
-        threads = [threading.Thread(target=work, args=(name,)) for name in range(1, THREADS)]
-        for thread in threads:
-            thread.start()
-        work(0)
-        for thread in threads:
-            thread.join()
+        with ticks(on_signal):
+            threads = [threading.Thread(target=work, args=(name,)) for name in range(1, THREADS)]
+            for thread in threads:
+                thread.start()
+            work(0)
+            for thread in threads:
+                thread.join()
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
         gc.set_threshold(*gc_before)
     gc.collect()
 
@@ -179,24 +177,21 @@ def test_nothing_gets_in_between_when_a_lap_ends(busy_interpreter: None) -> None
             taken.append(ring.read(ring.tail, head))
             ring.words[TAIL] = head
 
-    def on_signal(*_: object) -> None:
+    def on_signal() -> None:
         put(THREADS + 1, next(signals))
 
-    previous = signal.signal(signal.SIGALRM, on_signal)
     gc_before = gc.get_threshold()
     gc.set_threshold(50)
-    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
     threads = [threading.Thread(target=work, args=(source,)) for source in range(1, THREADS)]
     drainer = threading.Thread(target=drain)
     try:
-        for thread in (drainer, *threads):
-            thread.start()
-        work(0)
-        for thread in threads:
-            thread.join()
+        with ticks(on_signal):
+            for thread in (drainer, *threads):
+                thread.start()
+            work(0)
+            for thread in threads:
+                thread.join()
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
         gc.set_threshold(*gc_before)
         gc.collect()
         done.set()

@@ -6,7 +6,6 @@ import gc
 import json
 import math
 import os
-import signal
 import sys
 import threading
 import tracemalloc
@@ -35,6 +34,8 @@ from asynclog.processors.policies import (
     at_rate,
     every_seconds,
 )
+
+from ..ticks import ticks
 
 THREADS = 8
 CALLS = 6_000
@@ -117,20 +118,17 @@ def everybody_asks(limiter: Limiter, key_of: Callable[[int, int], Any]) -> Asker
             if call % 50 == 0:
                 Cycle()
 
-    previous = signal.signal(signal.SIGALRM, lambda *_: handler.ask("signal"))
     threshold = gc.get_threshold()
     gc.set_threshold(50)
-    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
     try:
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(1, THREADS)]
-        for thread in threads:
-            thread.start()
-        work(0)
-        for thread in threads:
-            thread.join()
+        with ticks(lambda: handler.ask("signal")):
+            threads = [threading.Thread(target=work, args=(n,)) for n in range(1, THREADS)]
+            for thread in threads:
+                thread.start()
+            work(0)
+            for thread in threads:
+                thread.join()
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
         gc.set_threshold(*threshold)
     gc.collect()
     total = Asker(limiter)
