@@ -400,7 +400,9 @@ def test_stop_during_a_burst(run_dir: Path) -> None:
 @pytest.mark.slow
 def test_a_thousand_starts_and_stops(tmp_path: Path, spool_dir: Path) -> None:
     """No thread, descriptor or file in shared memory is left behind (the fixtures look, too)."""
-    pipeline = Pipeline(tmp_path / "run", sinks=[JsonlFile()], ring_size="64 KiB")
+    pipeline = Pipeline(
+        tmp_path / "run", sinks=[JsonlFile()], ring_size="64 KiB", stop_timeout="60 s"
+    )
     log = pipeline.get_logger()
     cycles = 1000
     for number in range(cycles):
