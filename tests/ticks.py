@@ -1,7 +1,8 @@
-"""A signal handler that interrupts everything, itself as well, a thousand times a second."""
+"""What interrupts a program anywhere: a signal handler, and the garbage collector."""
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ then, and they would never come to an end."""
 
 @contextmanager
 def ticks(handle: Callable[[], object]) -> Generator[None, None, None]:
-    """Call something from the handler for a while."""
+    """Call something from a signal handler, a thousand times a second, for a while."""
     depth = 0
 
     def tick(*_: object) -> None:
@@ -31,3 +32,14 @@ def ticks(handle: Callable[[], object]) -> Generator[None, None, None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+
+
+@contextmanager
+def frequent_collections() -> Generator[None, None, None]:
+    """Have garbage collected, and its finalisers called, every few objects for a while."""
+    before = gc.get_threshold()
+    gc.set_threshold(50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)

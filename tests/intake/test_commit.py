@@ -16,7 +16,7 @@ from asynclog.intake.overflow import Overflow
 from asynclog.intake.producer import LockedProducer, Producer, make_producer
 from asynclog.intake.ring import TAIL, Origin, Ring
 
-from ..ticks import ticks
+from ..ticks import frequent_collections, ticks
 
 PUTS = 15_000
 THREADS = 4
@@ -70,18 +70,13 @@ def test_every_accepted_line_is_in_the_ring_once_and_whole(
             if number % 50 == 0:
                 Cycle()
 
-    gc_before = gc.get_threshold()
-    gc.set_threshold(50)
-    try:
-        with ticks(on_signal):
-            threads = [threading.Thread(target=work, args=(name,)) for name in range(1, THREADS)]
-            for thread in threads:
-                thread.start()
-            work(0)
-            for thread in threads:
-                thread.join()
-    finally:
-        gc.set_threshold(*gc_before)
+    with frequent_collections(), ticks(on_signal):
+        threads = [threading.Thread(target=work, args=(name,)) for name in range(1, THREADS)]
+        for thread in threads:
+            thread.start()
+        work(0)
+        for thread in threads:
+            thread.join()
     gc.collect()
 
     lines = ring.read(first, ring.head).split(b"\n")
@@ -180,19 +175,16 @@ def test_nothing_gets_in_between_when_a_lap_ends(busy_interpreter: None) -> None
     def on_signal() -> None:
         put(THREADS + 1, next(signals))
 
-    gc_before = gc.get_threshold()
-    gc.set_threshold(50)
     threads = [threading.Thread(target=work, args=(source,)) for source in range(1, THREADS)]
     drainer = threading.Thread(target=drain)
     try:
-        with ticks(on_signal):
+        with frequent_collections(), ticks(on_signal):
             for thread in (drainer, *threads):
                 thread.start()
             work(0)
             for thread in threads:
                 thread.join()
     finally:
-        gc.set_threshold(*gc_before)
         gc.collect()
         done.set()
         drainer.join()

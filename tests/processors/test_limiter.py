@@ -35,7 +35,7 @@ from asynclog.processors.policies import (
     every_seconds,
 )
 
-from ..ticks import ticks
+from ..ticks import frequent_collections, ticks
 
 THREADS = 8
 CALLS = 6_000
@@ -118,18 +118,13 @@ def everybody_asks(limiter: Limiter, key_of: Callable[[int, int], Any]) -> Asker
             if call % 50 == 0:
                 Cycle()
 
-    threshold = gc.get_threshold()
-    gc.set_threshold(50)
-    try:
-        with ticks(lambda: handler.ask("signal")):
-            threads = [threading.Thread(target=work, args=(n,)) for n in range(1, THREADS)]
-            for thread in threads:
-                thread.start()
-            work(0)
-            for thread in threads:
-                thread.join()
-    finally:
-        gc.set_threshold(*threshold)
+    with frequent_collections(), ticks(lambda: handler.ask("signal")):
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(1, THREADS)]
+        for thread in threads:
+            thread.start()
+        work(0)
+        for thread in threads:
+            thread.join()
     gc.collect()
     total = Asker(limiter)
     for asker in (*askers, handler, Cycle.asker):
