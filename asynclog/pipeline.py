@@ -143,6 +143,12 @@ class Pipeline:
         return self._run is not None and self._run.here
 
     @property
+    def _unstopped(self) -> StartedRun | None:
+        """The run that was started, here or by a parent, and not stopped here."""
+        run = self._run
+        return None if run is None or run.stopped else run
+
+    @property
     def joined(self) -> bool:
         """Whether its records go into a run that another process has started."""
         ring = self.producer.ring
@@ -160,8 +166,8 @@ class Pipeline:
         if self._invitation is not None:
             spool = Spool(self._invitation.directory, self._invitation.spools)
             return spool if spool.exists() else None
-        run = self._run
-        return None if run is None or run.stopped else run.spool
+        run = self._unstopped
+        return None if run is None else run.spool
 
     @staticmethod
     def running() -> list[Pipeline]:
@@ -189,8 +195,8 @@ class Pipeline:
         from .intake.media import MediaSpool
 
         settings = self._settings or self.configure()
-        if self._run is not None and not self._run.stopped:
-            _of_parents.append(self._run)
+        if self._unstopped is not None:
+            _of_parents.append(self._unstopped)
         run = StartedRun(settings, self._rank)
         self._resume_best(run)
         ring = run.open(self.producer, self._tick)
@@ -271,8 +277,8 @@ class Pipeline:
         self.loggers.deferred.look(MAX_WAITING, self.producer.put_nowait, patient=True)
 
     def _renew_unlinked_ring(self) -> None:
-        ring, run = self.producer.ring, self._run
-        if ring is None or run is None or run.stopped or not ring.unlinked():
+        ring, run = self.producer.ring, self._unstopped
+        if ring is None or run is None or not ring.unlinked():
             return
         complain(f"ring {ring.path} was removed from outside; made anew")
         self.producer.attach(run.ring_anew(ring, self.producer.next_base))
@@ -331,10 +337,8 @@ class Pipeline:
         return request.done and numbers.done
 
     def _request_flush(self, deadline: float) -> FlushRequest | None:
-        ring, run = self.producer.ring, self._run
-        if ring is None or (
-            (run is None or run.stopped) and (self._invitation is None or ring.path is None)
-        ):
+        ring, run = self.producer.ring, self._unstopped
+        if ring is None or (run is None and (self._invitation is None or ring.path is None)):
             return None
         try:
             request = FlushRequest(ring, deadline)
@@ -371,10 +375,10 @@ class Pipeline:
             return self._stop(timeout)
 
     def _stop(self, timeout: float | None, *, failed: bool = False) -> Report:
-        run = self._run
+        run = self._unstopped
         if self._invitation is not None:
             return self._leave(self._invitation, timeout)
-        if run is None or run.stopped:
+        if run is None:
             return self._report or Report(0, 0, {}, {}, self.run_dir or Path())
         from .collector.tally import Tally
 
@@ -393,7 +397,7 @@ class Pipeline:
             if ring.life is Life.RUNNING:
                 ring.life = Life.FAILED if failed else Life.ENDED
             own = Tally.of(ring)
-            tally, of_run = run.end(ring, deadline)
+            tally, of_run = run.end(ring, own, deadline)
         self._report = tally.report(run.settings.run_dir)
         self._counters.stopped(own, of_run, self._report)
         return self._report

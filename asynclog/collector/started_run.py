@@ -126,11 +126,12 @@ class StartedRun:
         fresh.life = ring.life
         return fresh
 
-    def end(self, ring: Ring, deadline: float) -> tuple[Tally, Tally | None]:
+    def end(self, ring: Ring, own: Tally, deadline: float) -> tuple[Tally, Tally | None]:
         """Have what is in the ring stored, and end the candidate.
 
         Args:
             ring: Where this process has logged; it is closed afterwards.
+            own: What was counted in it.
             deadline: When to leave undone what is not done, on the monotonic clock.
 
         Returns:
@@ -140,7 +141,6 @@ class StartedRun:
         if self.process != os.getpid():
             return drain_as_guest(ring, deadline), None
         if host.hosts():
-            own = Tally.of(ring)
             run = (self._drain_as_host(ring, deadline) or Tally()).copy()
             run.catch_up(own)
             return run, run
